@@ -1,0 +1,98 @@
+/* optionmap.c - the configuration in the words of the runtime and the debug server, which know nothing
+ * of struct conf. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "symbols.h"
+#include "version.h"
+
+static void on_log(void *user, int level, const char *instance, uint64_t goid, const char *text)
+{
+	(void)user;
+	logger_write(level, instance, goid, text);
+}
+
+/* "auto" (0) or 1..WEFT_MAXPROCS_LIMIT */
+static int parse_maxprocs(const char *text)
+{
+	char *end;
+	long n;
+
+	if (!strcmp(text, "auto"))
+		return 0;
+	errno = 0;
+	n = strtol(text, &end, 10);
+	if (end == text || *end || errno || n < 1 || n > WEFT_MAXPROCS_LIMIT)
+		return -EINVAL;
+	return (int)n;
+}
+
+int options_host(const struct conf *c, const char *env, struct weft_host_opts *out, char *err, size_t cap)
+{
+	int procs = (int)c->runtime.maxprocs;
+
+	if (env && *env)
+		procs = parse_maxprocs(env);
+	if (procs < 0) {
+		snprintf(err, cap, "environment WEFT_MAXPROCS: \"%s\" is neither \"auto\" nor a number from 1 to %d",
+			 env, WEFT_MAXPROCS_LIMIT);
+		return -EINVAL;
+	}
+	*out = (struct weft_host_opts){
+		.maxprocs = procs,
+		.max_goroutines = (uint64_t)c->runtime.max_goroutines,
+		.recorder_bytes = (size_t)c->runtime.recorder_memory,
+		.traceback_full = c->runtime.traceback_full,
+		.log = on_log,
+		.name = symbols_name,
+	};
+	return 0;
+}
+
+static bool ready(void *user, char *why, size_t cap)
+{
+	const struct weftd *d = user;
+
+	if (d->state == WEFTD_RUNNING)
+		return true;
+	if (d->state == WEFTD_STARTING && d->next < d->n_instances)
+		instance_describe(&d->instances[d->next], why, cap);
+	else
+		snprintf(why, cap, "%s", d->state == WEFTD_STARTING ? "starting" : "stopping");
+	return false;
+}
+
+static void http_log(void *user, int level, const char *text)
+{
+	(void)user;
+	logger_write(level, NULL, 0, text);
+}
+
+void options_http(const struct weftd *d, struct http_opts *out)
+{
+	const struct conf *c = d->conf;
+
+	*out = (struct http_opts){
+		.loop = d->hl,
+		.listen = c->http.listen,
+		.n_listen = c->http.n_listen,
+		.allowed_hosts = c->http.allowed_hosts,
+		.n_allowed_hosts = c->http.n_allowed_hosts,
+		.allow_remote = c->http.allow_remote,
+		.max_profile_seconds = c->http.max_profile_seconds,
+		.max_collections = (int)c->http.max_collections,
+		.cpu_hz = (int)c->profiles.cpu_hz,
+		.version = WEFT_VERSION,
+		.build_id = d->build_id,
+		.argc = d->argc,
+		.argv = d->argv,
+		.ready = ready,
+		.log = http_log,
+		.metrics = metrics_write,
+		.user = (void *)d,
+	};
+}

@@ -1,0 +1,76 @@
+/* route.c - the table of what is served.
+ *
+ * Paths are matched exactly, after decoding: nothing cleans them up. */
+#include "server.h"
+
+#include <string.h>
+
+#define READ (METHOD_GET | METHOD_HEAD)
+
+static const struct route routes[] = {
+	{ "/debug/pprof", "index", READ, true, get_index_redirect },
+	{ "/debug/pprof/", "index", READ, false, get_index },
+	{ "/debug/pprof/goroutine", "goroutine", READ, true, get_goroutine },
+	{ "/debug/pprof/profile", "profile", READ, true, get_profile },
+	{ "/debug/pprof/cmdline", "cmdline", READ, true, get_cmdline },
+	{ "/debug/pprof/symbol", "symbol", READ | METHOD_POST, true, any_symbol },
+	{ "/metrics", "metrics", READ, false, get_metrics },
+	{ "/healthz", "health", READ, false, get_healthz },
+	{ "/readyz", "health", READ, false, get_readyz },
+	{ "/version", "version", READ, false, get_version },
+};
+#define N (sizeof(routes) / sizeof(routes[0]))
+_Static_assert(N < ROUTES_MAX, "one more than the routes is counted: everything else");
+
+/* What libmicrohttpd answers by itself is not counted. */
+static const unsigned codes[] = { 200, 301, 400, 403, 404, 405, 413, 429, 500, 501, 503 };
+#define CODES (int)(sizeof(codes) / sizeof(codes[0]))
+_Static_assert(sizeof(codes) / sizeof(codes[0]) < CODES_MAX, "one more is counted: everything else");
+
+const struct route *route_find(const char *path)
+{
+	for (size_t i = 0; i < N; i++)
+		if (!strcmp(routes[i].path, path))
+			return &routes[i];
+	return NULL;
+}
+
+const char *route_class(size_t i)
+{
+	if (i > N)
+		return NULL;
+	return i == N ? "other" : routes[i].class;
+}
+
+size_t route_index(const struct route *route)
+{
+	return route ? (size_t)(route - routes) : N;
+}
+
+int route_code(unsigned status)
+{
+	int i = 0;
+
+	while (i < CODES && codes[i] != status)
+		i++;
+	return i;
+}
+
+unsigned route_status(int code)
+{
+	return code < CODES ? codes[code] : 0;
+}
+
+void route_dispatch(struct request *r)
+{
+	if (!r->route) {
+		reply_error(r, MHD_HTTP_NOT_FOUND,
+			    strncmp(r->path, "/debug/pprof/", 13) ? "404 page not found" : "Unknown profile");
+	} else if (!(r->route->methods & r->method)) {
+		reply_error(r, MHD_HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
+		reply_header(r, MHD_HTTP_HEADER_ALLOW,
+			     r->route->methods & METHOD_POST ? "GET, HEAD, POST" : "GET, HEAD");
+	} else {
+		r->route->handle(r);
+	}
+}

@@ -1,0 +1,71 @@
+/* buf.c - the growing byte string of text.h.  One owner at a time; doubles, so appending is linear. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text.h"
+
+#define BUF_FIRST 512
+
+/* Room for n more bytes and a NUL. */
+static int buf_room(struct buf *b, size_t n)
+{
+	size_t cap = b->cap ? b->cap : BUF_FIRST;
+	char *p;
+
+	if (b->failed)
+		return -1;
+	if (b->cap - b->len > n)
+		return 0;
+	while (cap - b->len <= n && cap <= SIZE_MAX / 2)
+		cap *= 2;
+	p = cap - b->len > n ? realloc(b->b, cap) : NULL;
+	if (!p) {
+		b->failed = 1;
+		return -1;
+	}
+	b->b = p;
+	b->cap = cap;
+	return 0;
+}
+
+void buf_free(struct buf *b)
+{
+	free(b->b);
+	*b = (struct buf){ 0 };
+}
+
+void buf_add(struct buf *b, const void *p, size_t n)
+{
+	if (n == 0 || buf_room(b, n) < 0)
+		return;
+	memcpy(b->b + b->len, p, n);
+	b->len += n;
+}
+
+void buf_str(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+void buf_fmt(struct buf *b, const char *fmt, ...)
+{
+	char small[256];
+	va_list ap, again;
+	int n;
+
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	n = vsnprintf(small, sizeof small, fmt, ap);
+	if (n < 0) {
+		b->failed = 1;
+	} else if ((size_t)n < sizeof small) {
+		buf_add(b, small, (size_t)n);
+	} else if (buf_room(b, (size_t)n) == 0) {
+		vsnprintf(b->b + b->len, (size_t)n + 1, fmt, again);
+		b->len += (size_t)n;
+	}
+	va_end(again);
+	va_end(ap);
+}

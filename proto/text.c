@@ -1,0 +1,280 @@
+/* text.c - debug=1, the memory map and the answer of /debug/pprof/symbol; debug=2 is in text_dump.c.
+ *
+ * Columns are set as Go sets them: cells end with a tab, tab stops are 8 apart, and a column is as wide
+ * as its widest cell plus one within a run of neighbouring lines that have it. */
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "pprof_impl.h"
+#include "symbols.h"
+#include "utf8.h"
+
+#define CELLS 4 /* #, address, function, position */
+#define TAB 8
+
+/* A line of a record: cells end where end[] says, the last one with the line. */
+struct row {
+	size_t begin, end[CELLS];
+	int n;
+};
+struct rows {
+	struct buf text;
+	struct row row[WEFT_STACK_MAX];
+	int n;
+};
+
+/* --- columns --------------------------------------------------------------------------------- */
+
+static void row_begin(struct rows *rs)
+{
+	struct row *r = &rs->row[rs->n++];
+
+	r->begin = rs->text.len;
+	r->n = 0;
+}
+
+/* What was appended to rs->text since is the next cell. */
+static void cell_end(struct rows *rs)
+{
+	struct row *r = &rs->row[rs->n - 1];
+
+	r->end[r->n++] = rs->text.len;
+}
+
+static size_t cell_start(const struct row *r, int column)
+{
+	return column ? r->end[column - 1] : r->begin;
+}
+
+/* In characters. */
+static size_t cell_width(const struct rows *rs, const struct row *r, int column)
+{
+	size_t w = 0;
+
+	for (size_t i = cell_start(r, column); i < r->end[column]; i++)
+		w += ((unsigned char)rs->text.b[i] & 0xc0) != 0x80;
+	return w;
+}
+
+/* Width of the column in the run of lines around i that have it. */
+static size_t column_width(const struct rows *rs, int i, int column)
+{
+	size_t width = 0;
+	int first = i;
+
+	while (first > 0 && rs->row[first - 1].n > column + 1)
+		first--;
+	for (; first < rs->n && rs->row[first].n > column + 1; first++) {
+		size_t w = cell_width(rs, &rs->row[first], column) + 1;
+
+		width = w > width ? w : width;
+	}
+	return (width + TAB - 1) / TAB * TAB;
+}
+
+static void rows_print(struct buf *out, const struct rows *rs)
+{
+	size_t width[CELLS];
+
+	for (int i = 0; i < rs->n && !rs->text.failed; i++) {
+		const struct row *r = &rs->row[i];
+
+		for (int c = 0; c < r->n; c++) {
+			size_t start = cell_start(r, c);
+
+			buf_add(out, rs->text.b + start, r->end[c] - start);
+			if (c + 1 == r->n)
+				continue;
+			if (i == 0 || rs->row[i - 1].n <= c + 1) /* a run begins here */
+				width[c] = column_width(rs, i, c);
+			start = (width[c] - cell_width(rs, r, c) + TAB - 1) / TAB;
+			buf_add(out, "\t\t\t\t\t\t\t\t", start < TAB ? start : TAB);
+			for (; start > TAB; start--)
+				buf_str(out, "\t");
+		}
+		buf_str(out, "\n");
+	}
+}
+
+/* --- debug=1 ------------------------------------------------------------------------------------- */
+
+static void frame_row(struct rows *rs, uint64_t call, const struct frame *f)
+{
+	row_begin(rs);
+	buf_str(&rs->text, "#");
+	cell_end(rs);
+	buf_fmt(&rs->text, "0x%" PRIx64, call);
+	cell_end(rs);
+	if (!f->named)
+		return;
+	buf_str(&rs->text, f->name);
+	buf_fmt(&rs->text, "+0x%" PRIx64, f->entry ? call - f->entry : 0);
+	cell_end(rs);
+	buf_fmt(&rs->text, "%s:%d", *f->file ? f->file : "??", f->line);
+	cell_end(rs);
+}
+
+/* Frames of the runtime are left out as long as they lead; how the goroutine began, always. */
+static void frame_rows(struct rows *rs, struct pprof *p, const struct pprof_sample *s, bool all)
+{
+	for (uint32_t i = 0; i < s->depth; i++) {
+		const struct frame *f = pprof_frame(p, s->loc[i]);
+
+		all = all || !f->internal;
+		if (all && !f->root)
+			frame_row(rs, p->loc[s->loc[i]].call, f);
+	}
+}
+
+static void label_line(struct buf *out, const struct pprof_labels *l)
+{
+	const char *s = l->text;
+
+	if (l->n == 0)
+		return;
+	buf_str(out, "# labels: {");
+	for (uint32_t i = 0; i < l->n; i++) {
+		buf_str(out, i ? ", " : "");
+		utf8_quote(out, s);
+		s += strlen(s) + 1;
+		buf_str(out, ":");
+		utf8_quote(out, s);
+		s += strlen(s) + 1;
+	}
+	buf_str(out, "}\n");
+}
+
+static void record(struct buf *out, struct rows *rs, struct pprof *p, const struct pprof_sample *s)
+{
+	buf_fmt(out, "%" PRId64 " @", s->value[0]);
+	for (uint32_t i = 0; i < s->depth; i++)
+		buf_fmt(out, " 0x%" PRIx64, p->loc[s->loc[i]].call + 1);
+	buf_str(out, "\n");
+	label_line(out, s->labels);
+	rs->n = 0;
+	rs->text.len = 0;
+	frame_rows(rs, p, s, false);
+	if (rs->n == 0)
+		frame_rows(rs, p, s, true);
+	rows_print(out, rs);
+	buf_str(out, "\n");
+}
+
+enum { TEXT_HEAD, TEXT_SORT, TEXT_RECORDS, TEXT_MAP, TEXT_DONE };
+
+/* One bounded piece of the current stage; rs is scratch. */
+static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const char *name)
+{
+	int rc = 0;
+
+	switch (p->text.stage) {
+	case TEXT_HEAD:
+		rc = symbols_update();
+		buf_fmt(out, "%s profile: total %" PRId64 "\n", name, p->total[0]);
+		p->text.stage = TEXT_SORT;
+		break;
+	case TEXT_SORT:
+		rc = pprof_sort_step(p);
+		p->text.stage += rc == 0;
+		p->text.at = 0;
+		break;
+	case TEXT_RECORDS:
+		if (p->text.at < p->n_sample)
+			record(out, rs, p, &p->sample[p->sort.order[p->text.at++]]);
+		else
+			p->text.stage = TEXT_MAP;
+		break;
+	default:
+		text_memory_map(out);
+		p->text.stage = TEXT_DONE;
+	}
+	return rc < 0 || out->failed || rs->text.failed ? -ENOMEM : 0;
+}
+
+int text_profile_step(struct buf *out, struct pprof *p, const char *name, int64_t budget_ns)
+{
+	int64_t until = pprof_now() + budget_ns;
+	struct rows *rs = calloc(1, sizeof *rs);
+	int rc = rs ? 0 : -ENOMEM;
+
+	while (rc == 0 && p->text.stage != TEXT_DONE) {
+		rc = text_piece(out, rs, p, name);
+		if (rc == 0 && p->text.stage != TEXT_DONE && pprof_now() >= until)
+			rc = 1;
+	}
+	if (rs)
+		buf_free(&rs->text);
+	free(rs);
+	if (rc < 0)
+		out->failed = 1;
+	return rc;
+}
+
+void text_profile(struct buf *out, struct pprof *p, const char *name)
+{
+	p->text.stage = TEXT_HEAD;
+	while (text_profile_step(out, p, name, 1000000000) > 0)
+		;
+}
+
+void text_memory_map(struct buf *out)
+{
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	char chunk[4096];
+	ssize_t n;
+
+	buf_str(out, "--- Memory map: ---\n");
+	if (fd < 0)
+		return;
+	while ((n = read(fd, chunk, sizeof chunk)) > 0 || (n < 0 && errno == EINTR))
+		buf_add(out, chunk, n > 0 ? (size_t)n : 0);
+	close(fd);
+}
+
+/* --- /debug/pprof/symbol ------------------------------------------------------------------------ */
+
+/* A whole number in C's notation; 0: it is none. */
+static uint64_t address(const char *s, size_t n)
+{
+	char word[32], *end;
+	uint64_t v;
+
+	if (n == 0 || n >= sizeof word || s[0] < '0' || s[0] > '9')
+		return 0;
+	memcpy(word, s, n);
+	word[n] = 0;
+	errno = 0;
+	v = strtoull(word, &end, 0);
+	return *end || errno ? 0 : v;
+}
+
+void text_symbols(struct buf *out, const char *in, size_t len)
+{
+	static const char between[] = "+ \t\r\n\"'"; /* old clients quote the list */
+
+	if (symbols_update() < 0)
+		out->failed = 1;
+	buf_str(out, "num_symbols: 1\n");
+	for (size_t i = 0; i < len;) {
+		size_t n = 0;
+		uint64_t pc;
+		struct symbol s;
+
+		while (i + n < len && in[i + n] && !strchr(between, in[i + n]))
+			n++;
+		pc = address(in + i, n);
+		i += n + 1;
+		if (pc == 0)
+			continue;
+		s = symbols_at(pc);
+		if (s.module)
+			buf_fmt(out, "0x%" PRIx64 " %s\n", pc, s.name);
+	}
+}

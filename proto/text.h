@@ -1,0 +1,39 @@
+/* text.h - the text forms of a profile: debug=1 (count records) and debug=2 (goroutine dump).
+ *
+ * Grammar: as Go's runtime/pprof writes and pprof reads back; addresses in the first line of a record
+ * are return addresses, those in # lines are call addresses; a "--- Memory map: ---" tail lets pprof
+ * name them offline. */
+#ifndef WEFT_PROTO_TEXT_H
+#define WEFT_PROTO_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pprof.h"
+#include "weft_read.h"
+
+/* A growing byte string.  After a failed allocation `failed` is set and everything is a no-op. */
+struct buf {
+	char *b;
+	size_t len, cap;
+	int failed;
+};
+void buf_free(struct buf *b);
+void buf_add(struct buf *b, const void *p, size_t n);
+void buf_str(struct buf *b, const char *s);
+void buf_fmt(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* debug=1: "<name> profile: total <N>" and its records, by count descending, memory map appended. */
+void text_profile(struct buf *out, struct pprof *p, const char *name);
+/* The same in steps for a pool whose tasks may take 50 ms.  1: call again (out may be taken and emptied
+ * in between); 0: done; -ENOMEM.  Symbol tables are brought up to date first. */
+int text_profile_step(struct buf *out, struct pprof *p, const char *name, int64_t budget_ns);
+/* debug=2: one goroutine and the blank line after it.  first: nothing before it. */
+void text_goroutine(struct buf *out, const struct weft_goroutine *g, int64_t now);
+/* "--- Memory map: ---" and /proc/self/maps */
+void text_memory_map(struct buf *out);
+/* Answer of /debug/pprof/symbol: "num_symbols: 1" and a line per resolved address of `in`
+ * ("0x12+0x34", any C base). */
+void text_symbols(struct buf *out, const char *in, size_t len);
+
+#endif

@@ -1,0 +1,294 @@
+/* capture.c - the stack of a goroutine that runs.
+ *
+ * A thread that is on a CPU gets SIGURG: its handler finds the goroutine from m->cur, makes sure that the
+ * interrupted sp lies in its stack, walks by table, and leaves the frames in a buffer that belongs to
+ * the M for ever.  A late handler therefore never writes into freed memory, and several askers share
+ * one answer: questions and answers are numbered, and an answer serves every question up to the number
+ * that the handler found when it began.
+ *
+ * A thread that sits in a system call is not signalled: some calls give up with EINTR even under
+ * SA_RESTART (nanosleep, poll, epoll_wait, select, sem_timedwait, timed recv), so that looking would
+ * change what plugins do.  The kernel tells number, sp and pc in /proc/self/task/TID/syscall, and the stack is
+ * walked from here.  That the thread did not run meanwhile is seen from its CPU clock, which stands
+ * still.  Between the look and the signal a thread may still enter such a call: a window of
+ * microseconds that is left.
+ *
+ * The buffer is a sequence lock of one writer (the handler, which nothing interrupts). */
+#include <fcntl.h>
+#include <signal.h>
+
+#include "capture.h"
+#include "sys.h"
+
+struct rt_capture {
+	_Atomic uint64_t asked;    /* number of the last question */
+	_Atomic uint64_t answered; /* questions up to this one have their answer */
+	_Atomic uint32_t seq;      /* odd: being written */
+	struct rt_captured c;
+};
+
+static _Atomic uint64_t n_signals, n_late;
+
+/* --- The thread that is asked ------------------------------------------------------------------ */
+
+static RT_NOSAN bool on_stack_of(const struct g *g, uintptr_t sp)
+{
+	return sp >= rt_stack_lo(g) && sp <= rt_stack_hi(g);
+}
+
+/* sig */
+static RT_NOSAN void on_urg(int sig, void *info, void *context)
+{
+	struct m *m = rt_self();
+	struct rt_capture *c = m ? ld_acq(&m->capture) : NULL; /* pairs with the CAS in buffer_of() */
+	struct rt_regs regs = rt_regs_of(context);
+	uint64_t asked;
+	struct g *g;
+
+	(void)sig, (void)info;
+	if (!c)
+		return;            /* somebody's out-of-band data */
+	asked = ld_acq(&c->asked); /* pairs with the add in rt_capture_ask() */
+	if (asked == ld(&c->answered))
+		return;
+	g = ld(&m->cur);
+	st_sc(&c->seq, ld(&c->seq) + 1);
+	atomic_thread_fence(memory_order_release);
+	c->c.g = NULL;
+	c->c.depth = 0;
+	/* In the middle of a switch cur and sp are two goroutines': then nobody is reported. */
+	if (g != &m->g0 && on_stack_of(g, regs.sp)) {
+		c->c.g = g;
+		c->c.id = ld(&g->id);
+		c->c.tid = ld(&m->tid);
+		c->c.flags = WEFT_GF_EXACT;
+		c->c.depth = rt_unwind(regs, rt_stack_lo(g), rt_stack_hi(g), c->c.pc, WEFT_STACK_MAX, &c->c.flags);
+	}
+	st_rel(&c->seq, ld(&c->seq) + 1); /* pairs with the acquire in rt_capture_answer() */
+	st_rel(&c->answered, asked);      /* likewise */
+}
+
+int rt_capture_start(void)
+{
+	return rt_on_signal(SIGURG, on_urg);
+}
+
+/* --- System calls --------------------------------------------------------------------------------- */
+
+/* CPU time of one thread of ours; it stands still while the thread does not run.  -1: gone. */
+static int64_t cpu_clock(int tid)
+{
+	struct timespec ts;
+	long clock = (long)((~(unsigned)tid << 3) | 6); /* CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED */
+
+	if (rt_syscall(SYS_clock_gettime, (int)clock, (long)&ts, 0, 0, 0, 0) < 0)
+		return -1;
+	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+static char *put(char *p, const char *s)
+{
+	while (*s)
+		*p++ = *s++;
+	return p;
+}
+
+static char *put_number(char *p, unsigned n)
+{
+	char d[12];
+	int k = 0;
+
+	do
+		d[k++] = (char)('0' + n % 10);
+	while (n /= 10);
+	while (k)
+		*p++ = d[--k];
+	return p;
+}
+
+/* The line of the file, or nothing.  Bytes. */
+static long read_syscall_line(int tid, char *line, size_t cap)
+{
+	char name[64], *p = put_number(put(name, "/proc/self/task/"), (unsigned)tid);
+	int fd;
+	long n;
+
+	*put(p, "/syscall") = '\0';
+	fd = rt_sys_open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	n = rt_sys_read(fd, line, cap - 1);
+	(void)rt_sys_close(fd);
+	line[n > 0 ? n : 0] = '\0';
+	return n;
+}
+
+/* A number in hexadecimal or, without 0x, in decimal; may have a sign. */
+static bool take_number(const char **s, int64_t *out)
+{
+	const char *p = *s;
+	uint64_t v = 0;
+	bool negative = *p == '-';
+	unsigned base = 10, n = 0;
+
+	p += negative;
+	if (p[0] == '0' && p[1] == 'x') {
+		base = 16;
+		p += 2;
+	}
+	for (;; p++, n++) {
+		unsigned d = *p >= '0' && *p <= '9'   ? (unsigned)(*p - '0')
+			     : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a' + 10)
+						      : 99;
+
+		if (d >= base)
+			break;
+		v = v * base + d;
+	}
+	while (*p == ' ')
+		p++;
+	*s = p;
+	*out = negative ? -(int64_t)v : (int64_t)v;
+	return n > 0;
+}
+
+struct blocked {
+	int64_t nr, arg, sp, pc;
+};
+enum where { ON_CPU, BLOCKED, UNKNOWN };
+
+/* "0 0x3 0x7ffc... 0x... x6 0xSP 0xPC", "-1 0xSP 0xPC" (blocked, but in no call), or "running" */
+static enum where where_is(int tid, struct blocked *b)
+{
+	char line[256];
+	const char *s = line;
+	int64_t v[9];
+	int n = 0;
+
+	if (read_syscall_line(tid, line, sizeof line) <= 0)
+		return UNKNOWN;
+	if (*s == 'r')
+		return ON_CPU;
+	while (n < 9 && take_number(&s, &v[n]))
+		n++;
+	if (n == 9)
+		*b = (struct blocked){ .nr = v[0], .arg = v[1], .sp = v[7], .pc = v[8] };
+	else if (n == 3 && v[0] == -1)
+		*b = (struct blocked){ .nr = -1, .sp = v[1], .pc = v[2] };
+	else
+		return UNKNOWN;
+	return BLOCKED;
+}
+
+static RT_NOSAN bool walk_blocked(struct m *m, int tid, const struct blocked *b, struct rt_captured *out)
+{
+	struct g *g = ld(&m->cur);
+	struct rt_regs regs = { .pc = (uintptr_t)b->pc, .sp = (uintptr_t)b->sp, .exact = true };
+
+	if (g == &m->g0 || !on_stack_of(g, regs.sp))
+		return false;
+	out->g = g;
+	out->id = ld_acq(&g->id); /* pairs with its publication in rt_go() */
+	out->tid = tid;
+	out->flags = WEFT_GF_EXACT | (b->nr >= 0 ? WEFT_GF_BLOCKED : 0);
+	out->syscall = (int)b->nr;
+	out->syscall_arg = (uint64_t)b->arg;
+	out->depth = rt_unwind(regs, rt_stack_lo(g), rt_stack_hi(g), out->pc, WEFT_STACK_MAX, &out->flags);
+	return true;
+}
+
+/* --- Asking ------------------------------------------------------------------------------------------ */
+
+static struct rt_capture *buffer_of(struct m *m)
+{
+	struct rt_capture *c = ld_acq(&m->capture), *fresh; /* pairs with the CAS below */
+
+	if (c)
+		return c;
+	fresh = rt_map(sizeof *fresh);
+	if (!fresh)
+		return NULL;
+	if (cas(&m->capture, &c, fresh))
+		return fresh;
+	rt_unmap(fresh, sizeof *fresh);
+	return c;
+}
+
+/* The kernel does not say where it is (a process that changed its user may not look at itself): it runs if
+ * its clock does. */
+static bool seems_to_run(int tid, int64_t clock)
+{
+	struct timespec nap = { .tv_nsec = 1000000 };
+
+	(void)rt_syscall(SYS_nanosleep, (long)&nap, 0, 0, 0, 0, 0);
+	return cpu_clock(tid) > clock;
+}
+
+enum rt_ask rt_capture_ask(struct m *m, uint64_t *ticket, struct rt_captured *out)
+{
+	int tid = ld_acq(&m->tid); /* pairs with the release in thread_main() */
+	struct rt_capture *c = buffer_of(m);
+	struct blocked b = { 0 };
+	int64_t clock;
+
+	if (!tid || !c)
+		return RT_ASK_NOTHING;
+	clock = cpu_clock(tid);
+	switch (where_is(tid, &b)) {
+	case BLOCKED:
+		/* The clock is the proof that it was one instant: the walk, m->cur and the line belong together. */
+		return walk_blocked(m, tid, &b, out) && clock >= 0 && cpu_clock(tid) == clock ? RT_ASK_ANSWERED
+											      : RT_ASK_NOTHING;
+	case UNKNOWN:
+		if (!seems_to_run(tid, clock))
+			return RT_ASK_NOTHING;
+		break;
+	case ON_CPU:
+		break;
+	}
+	*ticket = add_sc(&c->asked, 1) + 1;
+	(void)add(&n_signals, 1);
+	return rt_tgkill(tid, SIGURG) == 0 ? RT_ASK_SENT : RT_ASK_NOTHING;
+}
+
+static RT_NOSAN void copy(const struct rt_captured *from, struct rt_captured *to)
+{
+	const volatile struct rt_captured *f = from;
+	int depth = f->depth;
+
+	to->g = f->g;
+	to->id = f->id;
+	to->tid = f->tid;
+	to->flags = f->flags;
+	to->syscall = 0;
+	to->syscall_arg = 0;
+	to->depth = depth < 0 || depth > WEFT_STACK_MAX ? 0 : depth;
+	for (int i = 0; i < to->depth; i++)
+		to->pc[i] = f->pc[i];
+}
+
+bool rt_capture_answer(const struct m *m, uint64_t ticket, struct rt_captured *out)
+{
+	const struct rt_capture *c = ld_acq(&m->capture);
+	uint32_t seq;
+
+	if (!c || ld_acq(&c->answered) < ticket) /* pairs with the release in on_urg() */
+		return false;
+	seq = ld_acq(&c->seq); /* likewise */
+	if (seq % 2)
+		return false; /* a later question is being answered: that answer will do */
+	copy(&c->c, out);
+	atomic_thread_fence(memory_order_acquire);
+	return ld_sc(&c->seq) == seq;
+}
+
+void rt_capture_late(uint64_t n)
+{
+	(void)add(&n_late, n);
+}
+
+void rt_capture_counters(struct weft_counters *out)
+{
+	out->capture_signals = ld(&n_signals);
+	out->capture_late = ld(&n_late);
+}

@@ -1,0 +1,335 @@
+/* chan.c - channels.
+ *
+ * Under c->lock:
+ *   senders and receivers are not both waiting;
+ *   count > 0 means that no receiver waits; count < cap means that no sender waits
+ * (but for waiters whose wait was called off: they stand in the queue, dead, until they run and unlink
+ * themselves; whoever meets one skips it).
+ *
+ * A waiter lies on its goroutine's stack, with a pointer to the element there.  Who serves it wins its
+ * wait word, copies the element straight across, notes the result in it, and makes it runnable.  A
+ * goroutine parks with the lock held; rt_arrive() drops it when the goroutine is off its stack, so
+ * nobody can serve it earlier.
+ *
+ * A served partner goes to run-next (a hand-over).  Lock order: CHAN before everything it wakes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rt.h"
+
+#define ELEM_MAX 65535u
+
+struct waiter {
+	struct waiter *next, *prev;
+	struct g *g;
+	uint64_t number; /* of the wait */
+	void *elem;      /* NULL: a receiver that drops it */
+	int result;      /* of the operation, by who served it */
+	bool queued;
+};
+
+struct queue {
+	struct waiter *first, *last;
+};
+
+struct weft_chan {
+	struct rt_lock lock;
+	uint32_t elem_size;
+	bool closed;
+	/* under lock */
+	struct queue senders, receivers;
+	_Atomic size_t count; /* weft_chan_len() reads it without the lock */
+	size_t cap, head;     /* head: the oldest element */
+	char buf[] __attribute__((aligned(16)));
+};
+
+static void queue_put(struct queue *q, struct waiter *w)
+{
+	w->next = NULL;
+	w->prev = q->last;
+	if (q->last)
+		q->last->next = w;
+	else
+		q->first = w;
+	q->last = w;
+	w->queued = true;
+}
+
+static void queue_remove(struct queue *q, struct waiter *w)
+{
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		q->first = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	else
+		q->last = w->prev;
+	w->queued = false;
+}
+
+/* The longest waiting whose wait we win; off the queue. */
+static struct waiter *queue_win(struct queue *q)
+{
+	struct waiter *w;
+
+	while ((w = q->first) != NULL) {
+		queue_remove(q, w);
+		if (likely(rt_wait_win(w->g, w->number)))
+			return w;
+	}
+	return NULL;
+}
+
+static inline void copy(void *to, const void *from, uint32_t size)
+{
+	if (size == 8)
+		memcpy(to, from, 8);
+	else
+		memcpy(to, from, size);
+}
+
+static char *slot(weft_chan *c, size_t i)
+{
+	i += c->head;
+	if (i >= c->cap)
+		i -= c->cap;
+	return c->buf + i * c->elem_size;
+}
+
+static void buf_put(weft_chan *c, const void *elem)
+{
+	size_t n = ld(&c->count);
+
+	copy(slot(c, n), elem, c->elem_size);
+	st(&c->count, n + 1);
+}
+
+static void buf_take(weft_chan *c, void *elem)
+{
+	if (elem)
+		copy(elem, slot(c, 0), c->elem_size);
+	if (++c->head == c->cap)
+		c->head = 0;
+	st(&c->count, ld(&c->count) - 1);
+}
+
+/* Serve w, which is ours: unlock, make it run. */
+static void serve(struct m *m, weft_chan *c, struct waiter *w, int result)
+{
+	struct g *g = w->g;
+
+	w->result = result;
+	rt_unlock(&c->lock);
+	rt_ready(m, g, 0, RT_READY_NEXT);
+}
+
+/* Wait in q until served or called off.  The lock is held, and dropped. */
+static int wait_in(struct m **m, weft_chan *c, struct queue *q, void *elem, enum rt_wait reason)
+{
+	struct waiter w = { .g = *m ? ld(&(*m)->cur) : rt_foreign_g(), .elem = elem };
+	int rc;
+
+	w.number = rt_wait_open(w.g);
+	queue_put(q, &w);
+	rc = rt_park(m, reason, &c->lock);
+	if (likely(rc == 0))
+		return w.result;
+	rt_lock(&c->lock);
+	if (w.queued)
+		queue_remove(q, &w);
+	rt_unlock(&c->lock);
+	return rc;
+}
+
+/* A nil channel: nobody will ever come. */
+static int wait_forever(struct m **m, enum rt_wait reason)
+{
+	(void)rt_wait_open(*m ? ld(&(*m)->cur) : rt_foreign_g());
+	return rt_park(m, reason, NULL);
+}
+
+static int chan_send(struct m **m, weft_chan *c, const void *elem, bool wait)
+{
+	struct waiter *w;
+
+	if (unlikely(!c))
+		return wait ? wait_forever(m, RT_WAIT_CHAN_SEND_NIL) : -EAGAIN;
+	rt_lock(&c->lock);
+	if (unlikely(c->closed)) {
+		rt_unlock(&c->lock);
+		return -EPIPE;
+	}
+	w = c->receivers.first ? queue_win(&c->receivers) : NULL;
+	if (w) {
+		if (w->elem)
+			copy(w->elem, elem, c->elem_size);
+		serve(*m, c, w, 1);
+		return 0;
+	}
+	if (ld(&c->count) < c->cap) {
+		buf_put(c, elem);
+		rt_unlock(&c->lock);
+		return 0;
+	}
+	if (!wait) {
+		rt_unlock(&c->lock);
+		return -EAGAIN;
+	}
+	return wait_in(m, c, &c->senders, (void *)elem, RT_WAIT_CHAN_SEND);
+}
+
+static int chan_recv(struct m **m, weft_chan *c, void *elem, bool wait)
+{
+	struct waiter *w;
+	int rc;
+
+	if (unlikely(!c))
+		return wait ? wait_forever(m, RT_WAIT_CHAN_RECV_NIL) : -EAGAIN;
+	rt_lock(&c->lock);
+	if (ld(&c->count)) {
+		buf_take(c, elem);
+		w = c->senders.first ? queue_win(&c->senders) : NULL;
+		if (!w) {
+			rt_unlock(&c->lock);
+			return 1;
+		}
+		buf_put(c, w->elem); /* the room it waited for */
+		serve(*m, c, w, 0);
+		return 1;
+	}
+	w = c->senders.first ? queue_win(&c->senders) : NULL;
+	if (w) {
+		if (elem)
+			copy(elem, w->elem, c->elem_size);
+		serve(*m, c, w, 0);
+		return 1;
+	}
+	if (c->closed || !wait) {
+		rc = c->closed ? 0 : -EAGAIN;
+		rt_unlock(&c->lock);
+	} else {
+		rc = wait_in(m, c, &c->receivers, elem, RT_WAIT_CHAN_RECV);
+	}
+	if (rc == 0 && elem)
+		memset(elem, 0, c->elem_size);
+	return rc;
+}
+
+/* --- Public --- */
+
+weft_chan *weft_chan_new(size_t elem_size, size_t cap)
+{
+	weft_chan *c;
+	size_t bytes;
+
+	if (elem_size > ELEM_MAX || __builtin_mul_overflow(elem_size, cap, &bytes) || bytes > SIZE_MAX / 2)
+		return NULL;
+	c = malloc(sizeof *c + bytes);
+	if (!c)
+		return NULL;
+	memset(c, 0, sizeof *c);
+	rt_lock_init(&c->lock, RT_RANK_CHAN);
+	c->elem_size = (uint32_t)elem_size;
+	c->cap = cap;
+	return c;
+}
+
+void weft_chan_free(weft_chan *c)
+{
+	if (!c)
+		return;
+	rt_lock(&c->lock); /* whoever served the last waiter may still be inside */
+	if (c->senders.first || c->receivers.first)
+		rt_fatal("weft_chan_free: goroutines still wait on the channel");
+	rt_unlock(&c->lock);
+	free(c);
+}
+
+int weft_chan_send(weft_chan *c, const void *elem, size_t size)
+{
+	struct m *m = rt_enter(rt_self());
+	int rc = unlikely(c && size != c->elem_size) ? -EINVAL : chan_send(&m, c, elem, true);
+
+	if (likely(m))
+		rt_leave(m);
+	return rc;
+}
+
+int weft_chan_recv(weft_chan *c, void *elem, size_t size)
+{
+	struct m *m = rt_enter(rt_self());
+	int rc = unlikely(c && size != c->elem_size) ? -EINVAL : chan_recv(&m, c, elem, true);
+
+	if (likely(m))
+		rt_leave(m);
+	return rc;
+}
+
+int weft_chan_try_send(weft_chan *c, const void *elem, size_t size)
+{
+	struct m *m = rt_enter(rt_self());
+	int rc = unlikely(c && size != c->elem_size) ? -EINVAL : chan_send(&m, c, elem, false);
+
+	if (likely(m))
+		rt_leave(m);
+	return rc;
+}
+
+int weft_chan_try_recv(weft_chan *c, void *elem, size_t size)
+{
+	struct m *m = rt_enter(rt_self());
+	int rc = unlikely(c && size != c->elem_size) ? -EINVAL : chan_recv(&m, c, elem, false);
+
+	if (likely(m))
+		rt_leave(m);
+	return rc;
+}
+
+int weft_chan_close(weft_chan *c)
+{
+	struct m *m;
+	struct waiter *w, *woken = NULL;
+
+	if (!c)
+		return -EINVAL;
+	m = rt_enter(rt_self());
+	rt_lock(&c->lock);
+	if (c->closed) {
+		rt_unlock(&c->lock);
+		if (m)
+			rt_leave(m);
+		return -EALREADY;
+	}
+	c->closed = true;
+	while ((w = queue_win(&c->receivers)) != NULL) {
+		w->result = 0;
+		w->next = woken;
+		woken = w;
+	}
+	while ((w = queue_win(&c->senders)) != NULL) {
+		w->result = -EPIPE;
+		w->next = woken;
+		woken = w;
+	}
+	rt_unlock(&c->lock);
+	while (woken) {
+		struct g *g = woken->g;
+
+		woken = woken->next; /* before it runs: it lies on g's stack */
+		rt_ready(m, g, 0, RT_READY_QUEUE);
+	}
+	if (m)
+		rt_leave(m);
+	return 0;
+}
+
+size_t weft_chan_len(const weft_chan *c)
+{
+	return c ? ld(&c->count) : 0;
+}
+
+size_t weft_chan_cap(const weft_chan *c)
+{
+	return c ? c->cap : 0;
+}

@@ -1,0 +1,155 @@
+/* clock.c - CLOCK_MONOTONIC, and a cheap counter on a scale of its own.
+ *
+ * The counter is the TSC where the kernel itself trusts it (invariant, and its clocksource), since a
+ * read costs half of a vDSO call; elsewhere it is CLOCK_MONOTONIC.  It orders records and says when to
+ * look at the real clock; nothing is ever waited for by it alone.
+ *
+ * The relation of both is two pairs taken as far apart as the process is old: published as an immutable
+ * pair {counter, ns, ns per count}, replaced each second by sysmon. */
+#include <cpuid.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "rt.h"
+#include "sys.h"
+
+bool rt_have_tsc;
+
+struct scale {
+	uint64_t tsc;
+	int64_t ns;
+	uint64_t mult;    /* ns = d(tsc) * mult >> 32 */
+	uint64_t inverse; /* d(tsc) = ns * inverse >> 32 */
+};
+static struct scale scales[4];
+static _Atomic uint32_t current; /* index; old ones stay readable for three more seconds */
+static uint64_t first_tsc;
+static int64_t first_ns;
+
+int64_t rt_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * WEFT_SEC + ts.tv_nsec;
+}
+
+uint64_t rt_tsc(void)
+{
+#if defined(__x86_64__)
+	if (likely(rt_have_tsc))
+		return __builtin_ia32_rdtsc();
+#endif
+	return (uint64_t)rt_now();
+}
+
+static uint64_t mul_shift(uint64_t a, uint64_t b)
+{
+	return (uint64_t)(((unsigned __int128)a * b) >> 32);
+}
+
+int64_t rt_tsc_to_ns(uint64_t tsc)
+{
+	const struct scale *s = &scales[ld_acq(&current)]; /* pairs with publish() */
+
+	if (tsc >= s->tsc)
+		return s->ns + (int64_t)mul_shift(tsc - s->tsc, s->mult);
+	return s->ns - (int64_t)mul_shift(s->tsc - tsc, s->mult);
+}
+
+uint64_t rt_ns_span_tsc(int64_t ns)
+{
+	return mul_shift((uint64_t)ns, scales[ld_acq(&current)].inverse);
+}
+
+uint64_t rt_ns_to_tsc(int64_t ns)
+{
+	const struct scale *s = &scales[ld_acq(&current)];
+
+	if (ns >= s->ns)
+		return s->tsc + mul_shift((uint64_t)(ns - s->ns), s->inverse);
+	return s->tsc - mul_shift((uint64_t)(s->ns - ns), s->inverse);
+}
+
+/* A pair read close together: the best of a few tries, as a hypervisor may stop us in between. */
+static void pair(uint64_t *tsc, int64_t *ns)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (int i = 0; i < 5; i++) {
+		uint64_t a = rt_tsc();
+		int64_t t = rt_now();
+		uint64_t b = rt_tsc();
+
+		if (b - a < best) {
+			best = b - a;
+			*tsc = a + (b - a) / 2;
+			*ns = t;
+		}
+	}
+}
+
+static void publish(uint64_t tsc, int64_t ns)
+{
+	uint32_t next = (ld(&current) + 1) % 4;
+	uint64_t counts = tsc - first_tsc, span = (uint64_t)(ns - first_ns);
+
+	if (!counts || !span)
+		return;
+	scales[next] = (struct scale){
+		.tsc = tsc,
+		.ns = ns,
+		.mult = (uint64_t)(((unsigned __int128)span << 32) / counts),
+		.inverse = (uint64_t)(((unsigned __int128)counts << 32) / span),
+	};
+	st_rel(&current, next);
+}
+
+void rt_clock_tune(void)
+{
+	uint64_t tsc;
+	int64_t ns;
+
+	if (!rt_have_tsc)
+		return;
+	pair(&tsc, &ns);
+	publish(tsc, ns);
+}
+
+/* The kernel's own verdict covers unstable, unsynchronised and emulated counters. */
+static bool tsc_trusted(void)
+{
+#if defined(__x86_64__)
+	unsigned a, b, c, d;
+	char buf[32] = { 0 };
+	int fd = rt_sys_open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	(void)rt_sys_read(fd, buf, sizeof buf - 1);
+	(void)rt_sys_close(fd);
+	if (strncmp(buf, "tsc", 3))
+		return false;
+	return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8);
+#else
+	return false;
+#endif
+}
+
+void rt_clock_start(void)
+{
+	uint64_t tsc;
+	int64_t ns;
+
+	if (first_ns)
+		return;
+	rt_have_tsc = tsc_trusted();
+	scales[0] = (struct scale){ .mult = 1ull << 32, .inverse = 1ull << 32 };
+	pair(&first_tsc, &first_ns);
+	if (!rt_have_tsc)
+		return;
+	do
+		pair(&tsc, &ns);
+	while (ns - first_ns < 2 * WEFT_MS); /* 20 ppm or so; sysmon improves it each second */
+	publish(tsc, ns);
+}

@@ -1,0 +1,267 @@
+/* g.c - birth and death of goroutines.
+ *
+ * What a reader on any thread may rely on (A G's record is never freed):
+ *
+ *   seq      even: the goroutine stands still, or there is none; odd: it runs, or is being changed.
+ *   writer   seq odd; release fence; fields (relaxed); seq even (release)
+ *   reader   seq (acquire), even?; fields (relaxed), the whole walk of its stack, bounded by the slot;
+ *            acquire fence; seq again: changed means throw away.
+ *   id       written last at birth (release), first at death.  Identity (parent, fn, inst, created,
+ *            name) is constant while id stays.
+ *
+ * A slot whose memory was given back reads as zeros: id 0, dead.  Wait numbers then start anew; they
+ * start at id << 24, so that a stale timer's {id, number} cannot meet a wait of a later life.
+ *
+ * Dead Gs rest in their P's cache, newest last, with their stacks warm; beyond RT_FREE_MAX half of
+ * them goes back to the arenas. */
+#include <string.h>
+
+#include "rt.h"
+#include "sanity.h"
+#include "sys.h"
+
+#define ID_BLOCK 64
+#define REFILL 16
+
+/* --- Where records come from --- */
+
+static struct g *g_take(struct p *p, int *rc)
+{
+	uint32_t n;
+
+	if (likely(p && ld(&p->n_free))) {
+		n = ld(&p->n_free) - 1;
+		st(&p->n_free, n);
+		return p->free[n];
+	}
+	if (!p) {
+		struct g *g;
+
+		return rt_slots_take(&g, 1, rc) ? g : NULL;
+	}
+	n = rt_slots_take(p->free, REFILL, rc);
+	if (!n)
+		return NULL;
+	/* lowest slot on top: it is the one most likely warm */
+	for (uint32_t i = 0; i < n / 2; i++) {
+		struct g *g = p->free[i];
+
+		p->free[i] = p->free[n - 1 - i];
+		p->free[n - 1 - i] = g;
+	}
+	st(&p->n_free, n - 1);
+	return p->free[n - 1];
+}
+
+static uint64_t id_take(struct p *p)
+{
+	if (!p)
+		return add(&sched.goids, ID_BLOCK) + 1;
+	if (p->id_next == p->id_end) {
+		p->id_next = add(&sched.goids, ID_BLOCK) + 1;
+		p->id_end = p->id_next + ID_BLOCK;
+	}
+	return p->id_next++;
+}
+
+/* --- Birth --- */
+
+/* First frame: what rt_switch() pops, then rt_g_entry.  Returns where the argument's copy lies. */
+static void *frame_init(struct g *g, size_t arg_size)
+{
+	uintptr_t top = (rt_stack_hi(g) - arg_size) & ~(uintptr_t)15;
+	uintptr_t *frame = (uintptr_t *)top - RT_FRAME_WORDS;
+
+	for (int i = 0; i < RT_FRAME_PC; i++)
+		frame[i] = 0;
+	frame[RT_FRAME_PC] = (uintptr_t)rt_g_entry;
+	st(&g->sp, (uintptr_t)frame);
+	return (void *)top;
+}
+
+static int check_args(const struct weft_inst *inst, weft_fn fn, const struct weft_go_opts *opts, bool even_if_over)
+{
+	if (!inst)
+		return -EPERM;
+	if (!fn)
+		return -EINVAL;
+	if (opts && (opts->size != sizeof *opts || opts->arg_size > WEFT_ARG_MAX))
+		return -EINVAL;
+	if (ld(&inst->ctx.over) && !even_if_over)
+		return -ECANCELED;
+	return 0;
+}
+
+static void count_birth(struct p *p, struct weft_inst *inst)
+{
+	if (likely(p))
+		bump(&inst->shard[p->id].births, 1);
+	else
+		add(&inst->shard[WEFT_MAXPROCS_LIMIT].births, 1);
+}
+
+int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
+{
+	weft_fn fn = a->fn;
+	void *arg = a->arg;
+	const struct weft_go_opts *opts = a->opts;
+	struct p *p = m ? ld(&m->p) : NULL;
+	struct g *self = m ? ld(&m->cur) : NULL, *g;
+	size_t arg_size = opts ? opts->arg_size : 0;
+	uint64_t id;
+	int rc = check_args(inst, fn, opts, a->even_if_over);
+	void *copy;
+
+	if (unlikely(rc < 0))
+		return rc;
+	if (!p)
+		rt_check_forked();
+	g = g_take(p, &rc);
+	if (unlikely(!g))
+		return rc;
+	id = id_take(p);
+
+	rt_seq_begin(g);
+	sane_birth(g);
+	copy = frame_init(g, arg_size);
+	if (arg_size)
+		arg = memcpy(copy, arg, arg_size);
+	if (unlikely(ld(&g->wait) == 0))
+		st(&g->wait, id << 25);
+	st(&g->parent, self ? ld(&self->id) : 0);
+	st(&g->fn, fn);
+	g->arg = arg;
+	g->wg = a->wg;
+	st(&g->name, opts ? opts->name : NULL);
+	st(&g->inst, inst);
+	g->uncreated = 0;
+	g->saved_errno = 0;
+	st(&g->trace_seq, 0);
+	if (self) {
+		uint64_t labels = ld(&self->labels);
+
+		st(&g->labels, likely(!labels) ? 0 : rt_labels_ref(labels));
+		m->tsc = rt_rec_on ? rt_tsc() : m->tsc;
+		st(&g->since_tsc, m->tsc);
+		st(&g->created, rt_stack_here(m, a->frame));
+	} else {
+		st(&g->labels, 0);
+		st(&g->since_tsc, rt_tsc());
+		st(&g->created, 0);
+		g->uncreated = rt_rec_on;
+	}
+	st(&g->status, RT_G_RUNNABLE);
+	st_rel(&g->id, id); /* pairs with readers' acquire: identity is complete */
+	rt_seq_end(g);
+
+	count_birth(p, inst);
+	if (likely(p)) {
+		if (rt_rec_on)
+			rt_record(m, RT_EV_GO_CREATE, 0, self ? ld(&self->id) : 0, id, ld(&g->created), 0);
+		rt_spawn_put(p, g);
+	} else {
+		rt_global_put(g, g, 1);
+	}
+	rt_wake_one();
+	return 0;
+}
+
+/* Started by a thread without a P, which has no ring of its own: the one who first runs it says so. */
+RT_COLD void rt_g_created(struct m *m, struct g *g)
+{
+	g->uncreated = 0;
+	if (rt_rec_on)
+		rt_record(m, RT_EV_GO_CREATE, 1, 0, ld(&g->id), 0, 0);
+}
+
+/* --- Life and death --- */
+
+/* First C frame of every goroutine; nothing above it but rt_g_entry. */
+void rt_g_main(struct m *m)
+{
+	struct g *g = ld(&m->cur);
+
+	sane_arrive(g);
+	rt_arrive(m);
+	*m->errno_at = 0;
+	rt_leave(m);
+	ld (&g->fn)(g->arg);
+	if (g->wg)
+		weft_wg_done(g->wg);
+	m = rt_enter(rt_self());
+	if (unlikely(ld(&g->labels)))
+		rt_labels_exit(g);
+	rt_exit(m);
+}
+
+void rt_g_free(struct m *m, struct g *g)
+{
+	struct p *p = ld(&m->p);
+	_Atomic uint64_t *deaths;
+	uint32_t n;
+
+	st(&g->id, 0);
+	st(&g->status, RT_G_DEAD);
+	st(&g->tid, 0);
+	if (unlikely(g->unguarded))
+		rt_canary_check(g);
+	rt_seq_end(g); /* odd since it was dispatched */
+	/* pairs with rt_inst_live(): all that the goroutine did is visible to who sees it gone */
+	deaths = &ld(&g->inst)->shard[p->id].deaths;
+	st_rel(deaths, ld(deaths) + 1);
+	n = ld(&p->n_free);
+	if (unlikely(n == RT_FREE_MAX)) {
+		/* the oldest half: the newest are warm */
+		rt_slots_give(p->free, RT_FREE_MAX / 2);
+		memmove(p->free, p->free + RT_FREE_MAX / 2, RT_FREE_MAX / 2 * sizeof *p->free);
+		n -= RT_FREE_MAX / 2;
+	}
+	p->free[n] = g;
+	st_rel(&p->n_free, n + 1);
+}
+
+/* --- Threads that are no Ms --- */
+
+static __thread struct g *foreign;
+
+/* Where such a thread waits.  Kept for the life of the thread; the record itself is reused by later
+ * threads, since a stale wake-up may still look at it. */
+struct g *rt_foreign_g(void)
+{
+	rt_check_forked();
+	if (!foreign) {
+		foreign = rt_map(sizeof *foreign); /* small change: a page for each thread that ever waits */
+		if (!foreign)
+			rt_fatal("no memory for a foreign thread's wait");
+		foreign->foreign = 1;
+	}
+	return foreign;
+}
+
+/* --- The end of the runtime --- */
+
+/* Every M has ended: the goroutines that are left stay where they are, as nobody. */
+void rt_purge(void)
+{
+	for (uint32_t a = 0; a < ld(&rt_n_arenas); a++) {
+		struct rt_arena *arena = rt_arenas[a];
+
+		for (uint32_t i = 0; i < ld(&arena->opened); i++) {
+			struct g *g;
+
+			if (!(ld(&arena->used[i / 64]) >> (i % 64) & 1))
+				continue;
+			g = rt_slot_g(arena, a, i);
+			if (ld(&g->id)) {
+				if (ld(&g->labels))
+					rt_labels_exit(g);
+				sane_death(g);
+				add(&ld(&g->inst)->shard[WEFT_MAXPROCS_LIMIT].deaths, 1);
+				st(&g->id, 0);
+				st(&g->status, RT_G_DEAD);
+				st(&g->seq, (ld(&g->seq) + 1) & ~1u);
+			}
+			rt_slots_give(&g, 1);
+		}
+	}
+}

@@ -1,0 +1,141 @@
+/* host.c - starting and stopping the runtime.
+ *
+ * A process may start and stop it many times, one after the other: Ps, M records, arenas, tables and
+ * rings are kept and used again, so the hundredth cycle maps and opens no more than the tenth. */
+#include <sched.h>
+#include <string.h>
+
+#include "rt.h"
+#include "sys.h"
+
+static uint32_t cpus(void)
+{
+	static cpu_set_t set[16]; /* 16,384 CPUs */
+	long n = rt_syscall(SYS_sched_getaffinity, 0, sizeof set, (long)set, 0, 0, 0);
+
+	return n > 0 ? (uint32_t)CPU_COUNT_S((size_t)n, set) : 1;
+}
+
+static int64_t realtime(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * WEFT_SEC + ts.tv_nsec;
+}
+
+static int start_all(uint32_t n)
+{
+	int rc;
+
+	rt_clock_start();
+	rc = rt_stacktab_start();
+	if (rc == 0)
+		rc = weft_host_scan_modules();
+	if (rc == 0)
+		rc = rt_signals_start();
+	if (rc == 0)
+		rc = rt_stacks_start(sched.opts.no_guard);
+	if (rc == 0)
+		rc = rt_rec_start(sched.opts.recorder_bytes);
+	if (rc == 0)
+		rc = rt_ps_start(n);
+	if (rc == 0)
+		rc = rt_sysmon_start();
+	return rc;
+}
+
+int weft_host_start(const struct weft_host_opts *opts)
+{
+	uint32_t n;
+	int rc;
+
+	if (sched.running)
+		return -EBUSY;
+	if (opts->maxprocs < 0 || opts->maxprocs > WEFT_MAXPROCS_LIMIT)
+		return -EINVAL;
+	n = opts->maxprocs ? (uint32_t)opts->maxprocs : cpus();
+	if (n > WEFT_MAXPROCS_LIMIT)
+		n = WEFT_MAXPROCS_LIMIT;
+	sched.opts = *opts;
+	rt_lock_init(&sched.lock, RT_RANK_SCHED);
+	sched.global_head = sched.global_tail = NULL;
+	st(&sched.n_global, 0);
+	sched.idle_ms = NULL;
+	sched.timekeeper = NULL;
+	sched.idle_until = INT64_MAX;
+	sched.sysmon_asleep = false;
+	st(&sched.n_spinning, 0);
+	st(&sched.stopping, 0);
+	sched.started_real = realtime();
+	rc = start_all(n);
+	if (rc < 0)
+		return rc;
+	sched.running = true;
+	/* Each P shows once that it can have a thread; they go idle at once. */
+	for (uint32_t i = 0; i < n; i++) {
+		struct p *p;
+
+		rt_lock(&sched.lock);
+		p = rt_idle_p_get();
+		rt_unlock(&sched.lock);
+		if (p && rt_m_new(p, false) < 0) {
+			rt_lock(&sched.lock);
+			p->idle_next = sched.idle_ps;
+			sched.idle_ps = p;
+			st(&p->idle, 1);
+			st(&sched.n_idle_ps, ld(&sched.n_idle_ps) + 1);
+			rt_unlock(&sched.lock);
+			break;
+		}
+	}
+	if (ld(&sched.n_ms) == 0) {
+		(void)weft_host_stop(0);
+		return -EAGAIN;
+	}
+	return 0;
+}
+
+/* Wake every idle M until all threads have left. */
+static bool drain_ms(int64_t until)
+{
+	while (ld_acq(&sched.n_ms)) {
+		struct m *m;
+
+		rt_lock(&sched.lock);
+		m = sched.idle_ms;
+		sched.idle_ms = NULL;
+		rt_unlock(&sched.lock);
+		while (m) {
+			struct m *next = m->idle_next;
+
+			rt_note_wake(&m->note);
+			m = next;
+		}
+		if (rt_now() >= until)
+			return ld_acq(&sched.n_ms) == 0;
+		(void)rt_syscall(SYS_nanosleep, (long)&(struct timespec){ .tv_nsec = 200000 }, 0, 0, 0, 0, 0);
+	}
+	return true;
+}
+
+int weft_host_stop(int64_t timeout_ns)
+{
+	int64_t now = rt_now();
+
+	if (!sched.running)
+		return 0;
+	rt_lock(&sched.lock);
+	st_sc(&sched.stopping, 1);
+	rt_unlock(&sched.lock);
+	if (!drain_ms(timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns))
+		return -ETIMEDOUT;
+	rt_ms_join();
+	rt_sysmon_stop();
+	for (uint32_t i = 0; i < sched.maxprocs; i++)
+		st(&sched.ps[i]->n_free, 0);
+	rt_purge();
+	rt_rec_on = false;
+	sched.running = false;
+	return 0;
+}

@@ -1,0 +1,72 @@
+/* weft_host.h - for the program that embeds the runtime (weftd, the tests, the benchmarks).
+ *
+ * One runtime per process.  Nothing here parks; everything may be called from any thread that is
+ * not a goroutine, unless it says otherwise.  Results: >= 0 or -Exxx. */
+#ifndef WEFT_HOST_H
+#define WEFT_HOST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weft.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_MAXPROCS_LIMIT 256
+
+struct weft_host_opts {
+	int maxprocs;            /* Ps; 0: the CPUs this process may run on; at most WEFT_MAXPROCS_LIMIT */
+	uint64_t max_goroutines; /* 0: 80 % of the memory limit / 4.5 KiB */
+	size_t recorder_bytes;   /* event ring chunk pool; 0: recorder off */
+	bool traceback_full;     /* fatal dumps print every goroutine, not at most 10,000 */
+	int no_guard;            /* tests only: pretend the kernel has no MADV guards */
+
+	/* A line for the log.  instance may be NULL, goid 0.  Called from any thread, goroutines
+	 * included: must not wait, park or call weft_*. */
+	void (*log)(void *user, int level, const char *instance, uint64_t goid, const char *text);
+	/* Name the function at a call address: writes "name+0x12" or nothing, NUL-terminated, returns
+	 * the length.  Called from signal handlers: async-signal-safe, no allocation, no locks. */
+	size_t (*name)(uintptr_t pc, char *buf, size_t cap);
+	void *user;
+};
+
+/* Start the Ps and their Ms, install the signal handlers (SIGPROF, SIGURG for capture, and those of
+ * fatal signals).  -EBUSY: already running; -ENOMEM; -EINVAL. */
+int weft_host_start(const struct weft_host_opts *opts);
+
+/* Stop: waits until every M has ended.  Goroutines that still exist are abandoned where they are.
+ * 0; -ETIMEDOUT when an M did not come back within timeout_ns (wedged in plugin code): the runtime is
+ * then unusable and the process should exit. */
+int weft_host_stop(int64_t timeout_ns);
+
+/* Instances: the unit of ownership, labels and accounting.  Never freed; name is copied. */
+weft_inst *weft_inst_new(const char *name);
+/* Goroutines of the instance that are alive.  Exact when it says 0 after weft_inst_cancel(). */
+uint64_t weft_inst_live(weft_inst *inst);
+/* End the context: every wait of every goroutine of inst that can be called off is.  Walks all
+ * goroutines: milliseconds per 100,000, so on a pool thread rather than the loop. */
+void weft_inst_cancel(weft_inst *inst);
+bool weft_inst_cancelled(const weft_inst *inst);
+/* weft_go_in() for the embedder's own callbacks (init, run, stop, fini): also when the context of the
+ * instance is over.  Not from a goroutine. */
+int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg);
+
+/* Read every loaded object's unwind table anew and publish the module table (weft_read_modules()).
+ * Calls dl_iterate_phdr: not on a thread that others wait for, and one caller at a time.  -ENOMEM keeps
+ * the old table. */
+int weft_host_scan_modules(void);
+
+/* A thread of the embedder's own: gives it a name for samples and dumps, its stack bounds, and an
+ * alternate signal stack.  Call first thing on the thread; undone when the thread ends. */
+void weft_host_thread(const char *name);
+
+/* Write all goroutines to fd in the form of /debug/pprof/goroutine?debug=2, with async-signal-safe
+ * code only; at most 10,000 in full unless traceback_full, the rest grouped by stack. */
+void weft_host_dump(int fd, const char *reason);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

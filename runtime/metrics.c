@@ -1,0 +1,58 @@
+/* metrics.c - counters: each P has its own, read here with relaxed loads; nothing adds up exactly while
+ * the world moves, and nothing is stopped to make it. */
+#include <string.h>
+
+#include "rt.h"
+
+static void sum_p(struct weft_counters *out, const struct p *p)
+{
+	const struct m *m = ld(&p->m);
+
+	out->switches += ld(&p->tick);
+	out->steals += ld(&p->steals);
+	out->handoffs += ld(&p->handoffs);
+	out->timers += p->n_timers;
+	for (int r = 0; r < RT_WAIT_N; r++)
+		out->parks[r] += ld(&p->parks[r]);
+	out->runq[out->runq_n] = rt_runq_len(p);
+	out->runnable += out->runq[out->runq_n++];
+	if (m && !ld(&p->idle) && ld(&m->cur) != &m->g0)
+		out->running++;
+}
+
+void weft_read_counters(struct weft_counters *out)
+{
+	size_t n = weft_read_instances(NULL, 0);
+	uint64_t busy;
+
+	memset(out, 0, sizeof *out);
+	out->maxprocs = (int)sched.maxprocs;
+	out->threads = (int)ld(&sched.n_ms);
+	out->idle_procs = (int)ld(&sched.n_idle_ps);
+	out->started = sched.started_real;
+	out->global_runq = ld(&sched.n_global);
+	out->runnable = out->global_runq;
+	for (uint32_t i = 0; i < sched.maxprocs; i++)
+		sum_p(out, sched.ps[i]);
+	for (uint32_t i = 1; i <= n; i++) {
+		uint64_t created;
+
+		out->live += rt_inst_live(rt_inst_at(i), &created);
+		out->created += created;
+	}
+	for (uint32_t i = 0; i < ld(&rt_n_ms); i++) {
+		const struct m *m = ld(&rt_ms[i]);
+
+		if (m && ld(&m->tid) && ld(&m->own) == RT_NO_P && ld(&m->cur) != &m->g0)
+			out->not_in_go++;
+	}
+	busy = out->running + out->runnable + out->not_in_go;
+	out->waiting = out->live > busy ? out->live - busy : 0;
+	rt_stack_counters(out);
+	rt_rec_counters(out);
+	rt_stacktab_counters(out);
+	rt_label_counters(out);
+	rt_fatal_counters(out);
+	rt_unwind_counters(out);
+	rt_capture_counters(out);
+}

@@ -1,0 +1,175 @@
+/* weft_read.h - looking at the runtime from outside: modules, goroutines, CPU samples, counters.
+ *
+ * Plain structs; no function here parks, stops anybody, or needs a goroutine.  Callable from any
+ * thread of the embedder, also while every P is wedged; not from a signal handler.  Calls on one
+ * object (snapshot) are the caller's to serialise.  Times are CLOCK_MONOTONIC ns. */
+#ifndef WEFT_READ_H
+#define WEFT_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WEFT_STACK_MAX 128 /* frames kept of a stack: the leaf side */
+#define WEFT_LABELS_MAX 16
+#define WEFT_BUILD_ID_MAX 32
+
+/* --- Modules: what is mapped executable ----------------------------------------- */
+
+struct weft_module {
+	const char *path;      /* as mapped; "[vdso]"; never NULL */
+	uint64_t bias;         /* run-time address = bias + ELF address */
+	uint64_t start, limit; /* run-time bounds of the executable segment */
+	uint64_t offset;       /* its file offset */
+	uint8_t build_id[WEFT_BUILD_ID_MAX];
+	uint8_t build_id_len; /* 0: none */
+	bool plugin;          /* loaded after weft_host_start() */
+	bool program;         /* the executable itself */
+	int fd;               /* open on the file as it was when mapped, or -1; stays open */
+};
+struct weft_modules {
+	uint64_t generation; /* grows with every publication */
+	size_t n;
+	struct weft_module m[]; /* by start; an entry per executable segment, nearly always one an object */
+};
+/* The table published last: immutable, valid for the life of the process.  Never NULL once the
+ * runtime has been started. */
+const struct weft_modules *weft_read_modules(void);
+/* The module that holds pc, or NULL. */
+const struct weft_module *weft_module_at(const struct weft_modules *ms, uint64_t pc);
+/* Is pc in the runtime's own code (weft_* functions included)? */
+bool weft_read_is_runtime(uint64_t pc);
+/* Start of the function around pc from the unwind tables (run-time address), or 0. */
+uint64_t weft_read_func_start(uint64_t pc);
+
+/* --- Labels, instances ------------------------------------------------------------ */
+
+struct weft_labels {
+	int n;
+	struct {
+		char key[64], value[128];
+	} l[WEFT_LABELS_MAX]; /* by key; keys are unique */
+};
+/* Name of instance number i (0: the runtime itself, ""), or NULL. */
+const char *weft_read_instance(uint32_t i);
+
+/* --- Goroutines --------------------------------------------------------------------- */
+
+enum weft_g_status {
+	WEFT_G_DEAD,
+	WEFT_G_RUNNABLE,
+	WEFT_G_RUNNING,
+	WEFT_G_WAITING,
+	WEFT_G_DETACHED, /* runs plugin code without a P */
+};
+enum {
+	WEFT_GF_EXACT = 1,       /* pc[0] is the interrupted pc itself, not a return address */
+	WEFT_GF_APPROX = 2,      /* frames found by search: caller may be missing */
+	WEFT_GF_UNAVAILABLE = 4, /* it ran and did not answer in time: no frames */
+	WEFT_GF_CUT = 8,         /* deeper than WEFT_STACK_MAX: the root side is missing */
+	WEFT_GF_BLOCKED = 16,    /* in a system call: `syscall` holds its number */
+};
+struct weft_goroutine {
+	uint64_t id, parent; /* parent 0: started by the host */
+	enum weft_g_status status;
+	int reason;    /* of WAITING: see weft_read_reason() */
+	int64_t since; /* since when in that status; 0: unknown */
+	uint32_t instance;
+	uint32_t created; /* stack of the go statement, weft_read_stack(); 0: none */
+	uint64_t start;   /* start function */
+	const char *name; /* from weft_go_opts, or NULL */
+	int tid;          /* thread it is on, 0: none */
+	int syscall;      /* of WEFT_GF_BLOCKED; its first argument is syscall_arg */
+	uint64_t syscall_arg;
+	unsigned flags;
+	int depth;
+	uint64_t pc[WEFT_STACK_MAX]; /* leaf first; return addresses except as WEFT_GF_EXACT says */
+	struct weft_labels labels;
+};
+
+/*
+ * One look at all goroutines.  Every goroutine that lived before weft_snapshot_new() and still lives
+ * when weft_snapshot_next() has returned 0 is reported exactly once, none twice, with a stack it had
+ * in between.  Stops nobody; running ones are asked by signal, together, at the end.
+ */
+struct weft_snapshot;
+struct weft_snapshot *weft_snapshot_new(void); /* NULL: no memory */
+/* 1: *out filled; 0: that was all.  A call takes microseconds, but one may take 20 ms (running ones). */
+int weft_snapshot_next(struct weft_snapshot *s, struct weft_goroutine *out);
+void weft_snapshot_free(struct weft_snapshot *s);
+
+/* Go's word for a wait reason, e.g. "chan receive"; "waiting" if unknown.  Static. */
+const char *weft_read_reason(int reason);
+/* Copy a stack of the stack table (leaf first, return addresses).  Frames; 0: unknown id. */
+int weft_read_stack(uint32_t id, uint64_t *pc, int cap);
+
+/* --- CPU samples --------------------------------------------------------------------- */
+
+enum weft_sample_kind {
+	WEFT_SAMPLE_G,      /* a goroutine's code */
+	WEFT_SAMPLE_SCHED,  /* a worker between goroutines */
+	WEFT_SAMPLE_THREAD, /* any other thread of the process */
+	WEFT_SAMPLE_LOST,   /* weight says how many did not fit */
+};
+struct weft_sample {
+	int64_t time;
+	enum weft_sample_kind kind;
+	uint32_t weight; /* 1 + timer overrun: periods of CPU time it stands for */
+	uint64_t goid;
+	uint32_t instance;
+	int tid;
+	const char *thread; /* of SCHED and THREAD: name given or read; else NULL */
+	unsigned flags;     /* WEFT_GF_* */
+	int depth;
+	uint64_t pc[WEFT_STACK_MAX];
+	struct weft_labels labels;
+};
+
+/*
+ * One sampler for the process.  Arms a CPU-clock timer of hz on every thread; threads that appear
+ * meanwhile are found at the next weft_cpu_drain().  Start while running changes the rate.
+ * -EINVAL: hz outside 1..1000; -EAGAIN: no timers to be had.
+ */
+int weft_cpu_start(int hz);
+void weft_cpu_stop(void);
+/* Hand all samples taken so far, in rough order of time, to fn; one caller at a time; at least every
+ * 500 ms while started, else label sets and samples are lost (and counted as WEFT_SAMPLE_LOST).
+ * Works after weft_cpu_stop() too, for the rest. */
+void weft_cpu_drain(void (*fn)(void *user, const struct weft_sample *s), void *user);
+
+/* --- Counters ---------------------------------------------------------------------------- */
+
+#define WEFT_REASONS_MAX 32
+struct weft_counters {
+	int maxprocs, threads, idle_procs;
+	uint64_t created, live;                         /* goroutines */
+	uint64_t running, runnable, waiting, not_in_go; /* a look without stopping: need not add up */
+	uint64_t switches, steals, handoffs, spurious_wakes;
+	uint64_t parks[WEFT_REASONS_MAX]; /* by reason */
+	int runq_n;
+	uint32_t runq[256]; /* length per P */
+	uint64_t global_runq;
+	uint64_t stacks_mapped, stacks_in_use, stack_bytes_reserved, stacks_trimmed;
+	const char *guard;  /* "madvise", "mprotect", "canary" */
+	uint64_t unguarded; /* slots with a canary only */
+	uint64_t timers;
+	uint64_t recorder_bytes, recorder_events, recorder_dropped;
+	uint64_t stack_table_used, stack_table_size, stack_table_lost;
+	uint64_t unwind_rows, unwind_modules;
+	uint64_t unwind_failed; /* objects without a table, and functions that were not understood */
+	uint64_t label_sets, labels_dropped, logs_cut;
+	uint64_t samples, samples_lost;
+	uint64_t capture_signals, capture_late;
+	int64_t started; /* CLOCK_REALTIME ns of weft_host_start() */
+};
+void weft_read_counters(struct weft_counters *out);
+
+struct weft_inst_info {
+	const char *name;
+	uint64_t live, created;
+	bool cancelled;
+};
+/* Fill at most cap; returns how many instances there are (numbers 1..n in order). */
+size_t weft_read_instances(struct weft_inst_info *out, size_t cap);
+
+#endif

@@ -1,0 +1,145 @@
+/* ring.c - the recorder: always on, fixed 32-byte records in 8 KiB chunks from one pool.
+ *
+ * A thread that records owns one chunk, the only one it writes, and publishes each record by a release
+ * store of the chunk's `n`.  A full chunk is left where it is and the next is the oldest of the whole
+ * process: so the window that the pool remembers is equally long for all threads.  A chunk that is being
+ * written is never recycled; when all are, the event is dropped and counted.
+ *
+ * Readers (the trace converter) copy a chunk between two looks at its generation and throw away what
+ * changed under them.  Nobody stops anybody.
+ *
+ * Lock: CHUNK guards the list by age, taken once in 254 records. */
+#include "rt.h"
+#include "sys.h"
+
+bool rt_rec_on;
+
+static struct rt_lock lock = RT_LOCK_INIT(CHUNK);
+/* under lock */
+static struct rt_chunk *chunks; /* the pool, contiguous */
+static size_t n_chunks, pool_bytes;
+static struct rt_chunk *oldest, *newest;
+static uint64_t n_recycled;
+static _Atomic uint64_t n_dropped;
+/* Records of threads that are no Ms (revocation, wakes by foreign threads) go through one pseudo M. */
+static struct rt_lock foreign_lock = RT_LOCK_INIT(ARENA);
+static struct m foreign_m;
+
+static void list_remove(struct rt_chunk *c)
+{
+	if (c->older)
+		c->older->newer = c->newer;
+	else
+		oldest = c->newer;
+	if (c->newer)
+		c->newer->older = c->older;
+	else
+		newest = c->older;
+}
+
+static void list_append(struct rt_chunk *c)
+{
+	c->older = newest;
+	c->newer = NULL;
+	if (newest)
+		newest->newer = c;
+	else
+		oldest = c;
+	newest = c;
+}
+
+int rt_rec_start(size_t bytes)
+{
+	size_t n = bytes / sizeof(struct rt_chunk);
+
+	rt_rec_on = false;
+	if (n == 0)
+		return 0;
+	if (chunks && n != n_chunks) {
+		rt_unmap(chunks, pool_bytes);
+		chunks = NULL;
+	}
+	if (!chunks) {
+		chunks = rt_map(n * sizeof *chunks);
+		if (!chunks)
+			return -ENOMEM;
+		n_chunks = n;
+		pool_bytes = n * sizeof *chunks;
+	}
+	oldest = newest = NULL;
+	for (size_t i = 0; i < n; i++) {
+		chunks[i].producer = NULL;
+		list_append(&chunks[i]);
+	}
+	foreign_m = (struct m){ 0 };
+	rt_rec_on = true;
+	return 0;
+}
+
+void rt_rec_release(struct m *m)
+{
+	if (!m->chunk)
+		return;
+	rt_lock(&lock);
+	m->chunk->producer = NULL;
+	rt_unlock(&lock);
+	m->chunk = NULL;
+	m->rec_at = m->rec_end = NULL;
+}
+
+/* m's chunk is full, or it has none: take the oldest that nobody writes. */
+bool rt_rec_more(struct m *m)
+{
+	struct rt_chunk *c;
+
+	if (!rt_rec_on)
+		return false;
+	rt_lock(&lock);
+	if (m->chunk)
+		m->chunk->producer = NULL;
+	for (c = oldest; c && c->producer; c = c->newer)
+		;
+	if (c) {
+		list_remove(c);
+		list_append(c);
+		c->producer = m;
+		n_recycled += ld(&c->n);
+	}
+	rt_unlock(&lock);
+	m->chunk = c;
+	if (!c) {
+		m->rec_at = m->rec_end = NULL;
+		add(&n_dropped, 1);
+		return false;
+	}
+	st(&c->generation, ld(&c->generation) + 1);
+	atomic_thread_fence(memory_order_release); /* a reader of anything below sees the odd generation */
+	st(&c->n, 0);
+	st(&c->tid, ld(&m->tid));
+	st(&c->first_index, m->rec_index);
+	st(&c->first_tsc, m->tsc);
+	st_rel(&c->generation, ld(&c->generation) + 1);
+	m->rec_index += sizeof c->rec / sizeof *c->rec;
+	m->rec_at = c->rec;
+	m->rec_end = c->rec + sizeof c->rec / sizeof *c->rec;
+	return true;
+}
+
+void rt_record_foreign(enum rt_event ev, uint64_t subject, uint32_t seq)
+{
+	rt_lock(&foreign_lock);
+	foreign_m.tsc = rt_tsc();
+	rt_record(&foreign_m, ev, 0, 0, subject, 0, seq);
+	rt_unlock(&foreign_lock);
+}
+
+void rt_rec_counters(struct weft_counters *out)
+{
+	rt_lock(&lock);
+	out->recorder_bytes = rt_rec_on ? pool_bytes : 0;
+	out->recorder_events = n_recycled;
+	for (size_t i = 0; rt_rec_on && i < n_chunks; i++)
+		out->recorder_events += ld(&chunks[i].n);
+	rt_unlock(&lock);
+	out->recorder_dropped = ld(&n_dropped);
+}

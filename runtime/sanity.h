@@ -1,0 +1,71 @@
+/* sanity.h - what sanitizers must be told about switches between stacks: one place. */
+#ifndef WEFT_RT_SANITY_H
+#define WEFT_RT_SANITY_H
+
+#include "rt.h"
+
+#ifdef RT_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef RT_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+/* A goroutine is born on a slot: what an earlier one left poisoned is good again. */
+static inline void sane_birth(struct g *g)
+{
+#ifdef RT_ASAN
+	__asan_unpoison_memory_region((void *)rt_stack_lo(g), rt_stack_hi(g) - rt_stack_lo(g));
+	g->fake_stack = NULL;
+#endif
+#ifdef RT_TSAN
+	g->fiber = __tsan_create_fiber(0);
+#endif
+	(void)g;
+}
+
+/* The thread itself is a stack, too. */
+static inline void sane_thread(struct m *m)
+{
+#ifdef RT_TSAN
+	m->g0.fiber = __tsan_get_current_fiber();
+#endif
+	(void)m;
+}
+
+/* Right before the switch from `from` to `to`; dying: from never comes back. */
+static inline void sane_leave(struct m *m, struct g *from, struct g *to, bool dying)
+{
+#ifdef RT_ASAN
+	bool back = to == &m->g0;
+	uintptr_t lo = back ? m->stack_lo : rt_stack_lo(to), hi = back ? m->stack_hi : rt_stack_hi(to);
+
+	__sanitizer_start_switch_fiber(dying ? NULL : &from->fake_stack, (void *)lo, hi - lo);
+#endif
+#ifdef RT_TSAN
+	__tsan_switch_to_fiber(to->fiber, 0);
+#endif
+	(void)m, (void)from, (void)to, (void)dying;
+}
+
+/* First thing in the context that was switched to. */
+static inline void sane_arrive(struct g *self)
+{
+#ifdef RT_ASAN
+	__sanitizer_finish_switch_fiber(self->fake_stack, NULL, NULL);
+#endif
+	(void)self;
+}
+
+/* The goroutine has left its stack for good. */
+static inline void sane_death(struct g *g)
+{
+#ifdef RT_TSAN
+	__tsan_destroy_fiber(g->fiber);
+	g->fiber = NULL;
+#endif
+	(void)g;
+}
+
+#endif

@@ -1,0 +1,283 @@
+/* unwind.c - walking a stack by the tables.
+ *
+ * Everything here is async-signal-safe: no locks, no allocation, no libc; the tables are immutable.
+ * The stack may be somebody else's and may change under the walk, or be smashed, so each word is
+ * read within [lo, hi) only, every step must go up, and what comes out is at worst a wrong list of
+ * numbers.  That is also why nothing here is instrumented by sanitizers. */
+#include <ucontext.h>
+
+#include "unwind_table.h"
+
+#include "sys.h"
+
+/* Where <ucontext.h> keeps the registers by their DWARF numbers. */
+static const uint8_t greg_of[] = { REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI, REG_RBP, REG_RSP,
+				   REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+
+static RT_NOSAN bool readable(const struct rt_walk *w, uintptr_t a, size_t n)
+{
+	return a >= w->lo && a < w->hi && w->hi - a >= n && a % 8 == 0;
+}
+
+static RT_NOSAN bool word(const struct rt_walk *w, uintptr_t a, uintptr_t *out)
+{
+	if (!readable(w, a, sizeof *out))
+		return false;
+	*out = *(const volatile uintptr_t *)a;
+	return true;
+}
+
+static RT_NOSAN bool in_register(const struct rt_walk *w, unsigned reg, uintptr_t *out)
+{
+	if (!w->regs || reg >= sizeof greg_of)
+		return false;
+	*out = (uintptr_t)w->regs[greg_of[reg]];
+	return true;
+}
+
+/* --- Looking up --------------------------------------------------------------------------------- */
+
+static RT_NOSAN const struct rt_seg *seg_at(const struct rt_module_set *set, uintptr_t pc)
+{
+	size_t a = 0, b = set ? set->mods.n : 0;
+
+	while (a < b) {
+		size_t c = (a + b) / 2;
+
+		if (pc < set->seg[c].lo)
+			b = c;
+		else if (pc >= set->seg[c].hi)
+			a = c + 1;
+		else
+			return &set->seg[c];
+	}
+	return NULL;
+}
+
+/* Index of the row in force at off, or -1. */
+static RT_NOSAN int64_t row_index(const struct rt_table *t, uint64_t off)
+{
+	uint64_t page = off >> ROW_PAGE_SHIFT;
+	uint32_t a, b;
+
+	if (page >= t->n_pages)
+		return -1;
+	a = t->index[page]; /* the first row beyond off lies in [a, b] */
+	b = t->index[page + 1];
+	while (a < b) {
+		uint32_t c = (a + b) / 2;
+
+		if (t->rows[c].pc <= off)
+			a = c + 1;
+		else
+			b = c;
+	}
+	return (int64_t)a - 1;
+}
+
+RT_NOSAN const struct rt_row *rt_row_at(const struct rt_module_set *set, const struct rt_seg **seg, uintptr_t pc)
+{
+	const struct rt_seg *s = *seg;
+	int64_t i;
+
+	if (!s || pc < s->lo || pc >= s->hi)
+		*seg = s = seg_at(set, pc);
+	if (!s || !s->table || pc < s->base)
+		return NULL;
+	i = row_index(s->table, pc - s->base);
+	return i < 0 ? NULL : &s->table->rows[i];
+}
+
+RT_NOSAN uintptr_t rt_func_start(const struct rt_module_set *set, uintptr_t pc)
+{
+	const struct rt_seg *seg = NULL;
+	const struct rt_row *row = rt_row_at(set, &seg, pc);
+
+	if (!row)
+		return 0;
+	while (!(row->kind & ROW_FIRST) && row > seg->table->rows)
+		row--;
+	return ROW_KIND(row) == ROW_GAP ? 0 : seg->base + row->pc;
+}
+
+/* --- One step --------------------------------------------------------------------------------------- */
+
+static RT_NOSAN bool find_cfa(const struct rt_walk *w, const struct rt_row *r, uintptr_t *cfa)
+{
+	uintptr_t off = (uintptr_t)(intptr_t)r->cfa;
+
+	switch (ROW_KIND(r)) {
+	case ROW_SP:
+		*cfa = w->sp + off;
+		return true;
+	case ROW_FP:
+		*cfa = w->fp + off;
+		return w->fp_known;
+	case ROW_BX:
+		*cfa = w->bx + off;
+		return w->bx_known;
+	case ROW_REG:
+		if (!in_register(w, r->ra, cfa))
+			return false;
+		*cfa += off;
+		return true;
+	case ROW_PLT:
+		*cfa = w->sp + 8 + ((w->pc & 15) >= off ? 8 : 0);
+		return true;
+	case ROW_SP_DEREF:
+		if (!word(w, w->sp + off, cfa))
+			return false;
+		*cfa += r->ra;
+		return true;
+	case ROW_FP_DEREF:
+		if (!w->fp_known || !word(w, w->fp + off, cfa))
+			return false;
+		*cfa += r->ra;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static RT_NOSAN bool find_return(const struct rt_walk *w, const struct rt_row *r, uintptr_t cfa, uintptr_t *pc)
+{
+	enum row_kind kind = ROW_KIND(r);
+
+	if (kind == ROW_REG || kind == ROW_SP_DEREF || kind == ROW_FP_DEREF || kind == ROW_PLT)
+		return cfa > w->sp && word(w, cfa - 8, pc);
+	if (r->ra & ROW_RA_REG)
+		return cfa >= w->sp && in_register(w, r->ra & ~ROW_RA_REG, pc);
+	return cfa > w->sp && word(w, cfa - 8 * (uintptr_t)r->ra, pc);
+}
+
+/* The caller's rbp and rbx. */
+static RT_NOSAN bool restore(struct rt_walk *w, const struct rt_row *r, uintptr_t cfa)
+{
+	uintptr_t fp = w->fp;
+
+	switch ((enum row_fp)r->fp_kind) {
+	case ROW_FP_SAME:
+		break;
+	case ROW_FP_AT_CFA:
+		if (!word(w, cfa + (uintptr_t)(intptr_t)r->fp, &fp))
+			return false;
+		w->fp_known = true;
+		break;
+	case ROW_FP_AT_FP:
+		if (!w->fp_known || !word(w, w->fp + (uintptr_t)(intptr_t)r->fp, &fp))
+			return false;
+		break;
+	default:
+		w->fp_known = false;
+	}
+	w->fp = fp;
+	if (r->bx == ROW_BX_UNKNOWN)
+		w->bx_known = false;
+	else if (r->bx != ROW_BX_SAME)
+		w->bx_known = word(w, cfa - 8 * (uintptr_t)r->bx, &w->bx);
+	return true;
+}
+
+static RT_NOSAN enum rt_step arrive(struct rt_walk *w)
+{
+	w->row = rt_row_at(w->set, &w->seg, w->exact ? w->pc : w->pc - 1);
+	return w->row && ROW_KIND(w->row) != ROW_GAP ? RT_STEP_CALLER : RT_STEP_ODD;
+}
+
+/* sp stands on the ucontext that the kernel pushed. */
+static RT_NOSAN enum rt_step leave_signal(struct rt_walk *w)
+{
+	const ucontext_t *uc = (const ucontext_t *)w->sp;
+	const volatile long long *regs = uc->uc_mcontext.gregs;
+	uintptr_t sp;
+
+	if (!readable(w, w->sp,
+		      sizeof uc->uc_flags + sizeof uc->uc_link + sizeof uc->uc_stack + sizeof uc->uc_mcontext))
+		return RT_STEP_LOST;
+	sp = (uintptr_t)regs[REG_RSP];
+	if (sp <= w->sp || sp > w->hi)
+		return RT_STEP_LOST;
+	w->pc = (uintptr_t)regs[REG_RIP];
+	w->sp = sp;
+	w->fp = (uintptr_t)regs[REG_RBP];
+	w->bx = (uintptr_t)regs[REG_RBX];
+	w->regs = uc->uc_mcontext.gregs;
+	w->exact = w->fp_known = w->bx_known = true;
+	return arrive(w);
+}
+
+RT_NOSAN enum rt_step rt_walk_step(struct rt_walk *w)
+{
+	const struct rt_row *r = w->row;
+	uintptr_t cfa, pc;
+
+	if (!r)
+		return RT_STEP_LOST;
+	if (ROW_KIND(r) == ROW_END)
+		return RT_STEP_ROOT;
+	if (ROW_KIND(r) == ROW_SIGNAL)
+		return leave_signal(w);
+	if (!find_cfa(w, r, &cfa) || cfa > w->hi || !find_return(w, r, cfa, &pc) || !restore(w, r, cfa))
+		return RT_STEP_LOST;
+	if (!pc)
+		return RT_STEP_ROOT;
+	w->pc = pc;
+	w->sp = cfa;
+	w->exact = r->kind & ROW_EXACT;
+	w->regs = NULL;
+	return arrive(w);
+}
+
+/* --- The whole walk ------------------------------------------------------------------------------------ */
+
+RT_NOSAN int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t *pc, int max, unsigned *flags)
+{
+	struct rt_walk w = {
+		.pc = regs.pc,
+		.sp = regs.sp,
+		.fp = regs.fp,
+		.regs = regs.gregs,
+		.set = ld_acq(&rt_modules), /* pairs with the release in publish() */
+		.exact = regs.exact,
+		.fp_known = regs.fp_known,
+		/* An epilogue has popped rbp and finds it below sp; the red zone is as long. */
+		.lo = lo + 128 < regs.sp ? (regs.sp - 128) & ~(uintptr_t)7 : lo,
+		.hi = hi,
+	};
+	int n = 0, guesses = 0;
+
+	if (regs.gregs) {
+		w.bx = (uintptr_t)regs.gregs[REG_RBX];
+		w.bx_known = true;
+	}
+	if (regs.sp < lo || regs.sp > hi)
+		w.lo = w.hi; /* somebody else's stack: the pc is all there is to say */
+	(void)arrive(&w);
+	while (n < max) {
+		struct rt_walk before = w;
+		enum rt_step step;
+
+		pc[n++] = w.pc;
+		step = rt_walk_step(&w);
+		if (step == RT_STEP_ROOT)
+			return n;
+		if (step == RT_STEP_CALLER)
+			continue;
+		*flags |= WEFT_GF_APPROX;
+		if (++guesses > 4)
+			return n;
+		if (step == RT_STEP_LOST) {
+			if (!rt_walk_guess(&w, false))
+				return n;
+		} else if (rt_walk_guess(&before, true)) {
+			w = before;
+		}
+	}
+	*flags |= WEFT_GF_CUT;
+	return n;
+}
+
+uint64_t weft_read_func_start(uint64_t pc)
+{
+	return rt_func_start(ld_acq(&rt_modules), pc); /* pairs with the release in publish() */
+}

@@ -1,0 +1,26 @@
+#!/bin/bash
+# weftd exports exactly what runtime/weft.dyn lists: no more (nothing internal, rt_ or other), no less.
+# Beside that stand only the C library's own variables that the program refers to.
+set -eu
+[ -x "$WEFTD" ]
+sed -nE 's/^[[:space:]]+([a-z_0-9]+);.*/\1/p' runtime/weft.dyn | sort >"$TMP/listed"
+LC_ALL=C sort -c "$TMP/listed"
+nm -D --defined-only "$WEFTD" | awk '{ print $3 }' | grep -v '@GLIBC' | sort >"$TMP/exported"
+case $V in
+asan | tsan | cov) grep '^\(weft\|rt\)_' "$TMP/exported" >"$TMP/ours" || : ;;
+*) cp "$TMP/exported" "$TMP/ours" ;;
+esac
+diff "$TMP/listed" "$TMP/ours"
+
+# Every function of weft.h is listed, and nothing else.
+gcc -E -P -Iruntime/include -DWEFT_NO_SUGAR -x c runtime/include/weft.h | tr '\n' ' ' |
+	grep -oE '\bweft_[a-z_0-9]+ ?\([^;{}]*\)[^;{}]*;' | grep -oE '^weft_[a-z_0-9]+' | sort -u >"$TMP/declared"
+diff "$TMP/declared" "$TMP/listed"
+
+# A bundled plugin exports its entry alone.
+for so in "$B"/plugins/*.so; do
+	[ "$(nm -D --defined-only "$so" | awk '{ print $3 }' | grep -v '^__\(asan\|odr\|tsan\|gcov\)')" = weft_plugin_entry ] || {
+		echo "$so exports more or less than weft_plugin_entry"
+		exit 1
+	}
+done

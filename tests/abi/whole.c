@@ -1,0 +1,137 @@
+/* whole.c - a plugin that uses everything of weft.h, to see that it compiles and links; never run.
+ * Its includes stand in the order an author might choose, weft.h before and after the system's. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <weft.h>
+
+struct job {
+	int id;
+	double weight;
+};
+
+typedef WEFT_CHAN(struct job) job_chan;
+typedef WEFT_CHAN(int) int_chan;
+
+struct state {
+	job_chan jobs;
+	int_chan results;
+	weft_mutex lock;
+	weft_once once;
+	weft_wg wg;
+	int64_t limit, pause;
+	bool loud;
+	const char *greeting;
+	int done;
+};
+
+static void once(void *arg)
+{
+	((struct state *)arg)->done = 0;
+}
+
+static void labelled(void *arg)
+{
+	struct job *j = arg;
+
+	WEFT_LABEL("job", "labelled") {
+		weft_log(WEFT_DEBUG, "job %d of %.1f", j->id, j->weight);
+		if (j->id < 0)
+			return;
+	}
+	weft_label_push("kind", "by hand");
+	weft_label_pop();
+}
+
+static void worker(void *arg)
+{
+	struct state *s = arg;
+	struct job j;
+
+	while (weft_recv(s->jobs, &j) > 0) {
+		weft_once_do(&s->once, once, s);
+		WEFT_LOCKED(&s->lock) {
+			s->done++;
+			if (s->done < 0)
+				continue;
+		}
+		if (weft_trylock(&s->lock))
+			weft_unlock(&s->lock);
+		(void)weft_go_copy(labelled, &(struct job){ j.id, .weight = 2 });
+		if (weft_send(s->results, j.id) < 0)
+			break;
+		(void)weft_sleep(s->pause);
+		weft_yield();
+	}
+}
+
+static void *foreign(weft_inst *inst, struct state *s)
+{
+	if (weft_enter(inst) == 0) {
+		(void)weft_go(worker, s);
+		weft_leave();
+	}
+	(void)weft_go_in(inst, worker, s);
+	return NULL;
+}
+
+static int init(void *state, const weft_conf *conf)
+{
+	struct state *s = state;
+	const weft_conf *sub = weft_conf_sub(conf, "output");
+
+	s->limit = 10;
+	s->pause = 5 * WEFT_MS;
+	if (weft_conf_int(conf, "limit", 1, 1000, &s->limit) < 0 || weft_conf_dur(conf, "pause", &s->pause) < 0 ||
+	    weft_conf_bool(sub, "loud", &s->loud) < 0 || weft_conf_str(sub, "greeting", &s->greeting) < 0)
+		return -EINVAL;
+	int rc = weft_make(&s->jobs, 16);
+	if (rc < 0)
+		return rc;
+	return weft_make(&s->results, 0);
+}
+
+static int run(void *state)
+{
+	struct state *s = state;
+	struct weft_go_opts named = { .size = sizeof named, .name = "named worker" };
+	int64_t start = weft_now();
+	int got;
+
+	errno = 0;
+	int rc = weft_wg_go(&s->wg, worker, s);
+	if (rc < 0) {
+		weft_log(WEFT_ERROR, "%s: %s", weft_instance_name(), weft_strerror(rc));
+		return rc;
+	}
+	weft_wg_add(&s->wg, 1);
+	weft_wg_done(&s->wg);
+	(void)weft_go_with(worker, s, &named);
+	foreign(weft_instance_self(), s);
+	for (int i = 0; i < s->limit; i++)
+		(void)weft_send(s->jobs, (struct job){ i, 1.5 });
+	(void)weft_chan_try_send(s->results.h, &(int){ 7 }, sizeof(int));
+	(void)weft_chan_try_recv(s->results.h, &got, sizeof got);
+	weft_chan_finish(s->jobs);
+	weft_wg_wait(&s->wg);
+	weft_log(WEFT_INFO, "goroutine %llu: %zu of %zu, %lld ns, errno %d, %s", (unsigned long long)weft_goid(),
+		 weft_chan_len(s->results.h), weft_chan_cap(s->results.h), (long long)(weft_now() - start), errno,
+		 s->greeting ? s->greeting : "");
+	return weft_ctx_err(weft_ctx_self());
+}
+
+static void stop(void *state)
+{
+	(void)state;
+}
+
+static void fini(void *state)
+{
+	struct state *s = state;
+
+	weft_chan_free(s->jobs.h);
+	weft_chan_free(s->results.h);
+}
+
+WEFT_PLUGIN(.name = "whole", .version = "1", .about = "uses everything", .state_size = sizeof(struct state),
+	    .init = init, .run = run, .stop = stop, .fini = fini);

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""make check-instructions: instructions per operation, counted by callgrind.
+
+Times on a shared machine are too noisy to see a few per cent; instruction counts are not. Every row
+runs a workload with N and with 3N operations on one P and divides the difference of the counts by
+2N, so that start and end fall out. What is counted is the thread that ran the goroutines: the others
+do more the longer the clock runs. A row fails above its figure in the table by more than 3 %; below by
+more than 3 % it asks for a new table (`instructions.py --update PROGRAM TABLE` writes one).
+
+Rows are measured with the recorder off and on. Exit status 77 (skipped) without valgrind.
+"""
+
+import glob
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+TOLERANCE = 0.03
+TRIES = 5  # with the recorder on, which stacks share a slot of its cache differs from run to run
+# id, workload, N, K
+ROWS = [
+    ("switch", "switch", 20_000, None),
+    ("spawn", "spawn_join", 10_000, 1000),
+    ("spawn1", "spawn_join", 10_000, 1),
+    ("pingpong", "chan_pingpong", 10_000, None),
+    ("self", "chan_self", 20_000, 128),
+    ("buffered", "chan_buffered", 20_000, 128),
+]
+
+
+def thread_count(path):
+    with open(path, encoding="utf-8") as f:
+        return next((int(line.split()[1]) for line in f if line.startswith("totals:")), 0)
+
+
+def count(program, workload, n, k, recorder):
+    """Instructions of the busiest thread but the first, which is main's."""
+    argv = [program, workload, "1", str(n)] + ([] if k is None else [str(k)])
+    with tempfile.TemporaryDirectory() as d:
+        out = os.path.join(d, "out")
+        done = subprocess.run(["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}",
+                               *argv], env=dict(os.environ, RECORDER=recorder), stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+        threads = [thread_count(f) for f in glob.glob(out + "-*") if not f.endswith("-01")]
+    if done.returncode != 0 or not threads:
+        sys.exit(f"check-instructions: valgrind {' '.join(argv)}: exit status {done.returncode}:\n{done.stderr}")
+    return max(threads)
+
+
+def per_operation(program, row, recorder):
+    _, workload, n, k = row
+    few, many = (statistics.median(count(program, workload, m, k, recorder) for _ in range(TRIES)) for m in (n, 3 * n))
+    return (many - few) / (2 * n * 1.1)  # the warm-up runs a tenth more of each
+
+
+def load(table):
+    with open(table, encoding="ascii") as f:
+        lines = [line.split() for line in f if line.strip() and not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def save(table, counts):
+    with open(table, "w", encoding="ascii") as f:
+        f.write("# Instructions per operation (callgrind, one P, release build, gcc 12.2); .rec: recorder on.\n"
+                "# Written by instructions.py --update; check-instructions fails above these by 3 %.\n")
+        for name, value in counts.items():
+            f.write(f"{name:<16}{value:>8.1f}\n")
+
+
+def main():
+    args = sys.argv[1:]
+    update = args[:1] == ["--update"]
+    program, table = args[1:] if update else args
+    if not shutil.which("valgrind"):
+        print("SKIP check-instructions: valgrind is not installed")
+        sys.exit(77)
+    known = {} if update else load(table)
+    counts, bad = {}, 0
+    for row in ROWS:
+        for name, recorder in ((row[0], "0"), (row[0] + ".rec", str(16 << 20))):
+            counts[name] = now = per_operation(program, row, recorder)
+            was = known.get(name)
+            change = f"{now / was - 1:+7.1%}" if was else "    new"
+            grown = not update and (was is None or now > was * (1 + TOLERANCE))
+            shrunk = was is not None and now < was * (1 - TOLERANCE)
+            bad += grown
+            print(f"{name:<16}{now:>8.1f}{change}" + ("  GREW" if grown else "  less: --update the table" if shrunk else ""),
+                  flush=True)
+    if update:
+        save(table, counts)
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()

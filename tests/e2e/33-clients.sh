@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Clients that leave, that are too many, and that are still waiting when the daemon stops.
+# shellcheck source=../lib/e2e.sh
+. "$(dirname "$0")/../lib/e2e.sh"
+need_plugins burn parked
+
+# leave HOW: a client that asks for a long profile and goes, closing (or resetting, or half-closing).
+leave() {
+	python3 - "$PORT" "$1" <<-'EOF'
+		import socket, struct, sys, time
+		s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+		s.sendall(b"GET /debug/pprof/profile?seconds=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		time.sleep(0.3)  # let the collection begin
+		if sys.argv[2] == "reset":
+		    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+		if sys.argv[2] == "half":
+		    s.shutdown(socket.SHUT_WR)
+		    s.settimeout(5)
+		    s.recv(100)
+		s.close()
+	EOF
+}
+
+config '{ "http": { "max_collections": 1 }, "instances": [ { "name": "burn", "plugin": "burn.so" } ] }'
+weftd_start
+free() { get '/debug/pprof/profile?seconds=1'; [ "$CODE" = 200 ]; }
+
+curl -s -m 60 -o "$T/long" "$URL/debug/pprof/profile?seconds=30" &
+long=$!
+STARTED+=("$long")
+full() { get '/debug/pprof/profile?seconds=1'; [ "$CODE" = 429 ]; }
+check "one collection too many gets 429" wait_until 10 full
+match "429 says when to come again" "$(header Retry-After)" '^[0-9]+$'
+eq "429 has X-Go-Pprof" "$(header X-Go-Pprof)" 1
+get /metrics
+eq "/metrics answers beside a full budget" "$CODE" 200
+get /healthz
+eq "/healthz answers beside a full budget" "$CODE" 200
+kill "$long"
+wait "$long" 2>/dev/null
+check "the budget is free when the client is killed" wait_until 3 free
+
+for how in close reset half; do
+	leave $how || fail "the $how client runs"
+	check "$how: the collection ends with its client" wait_until 3 free
+done
+weftd_stop
+
+# Overlapping profiles share the sampler: both are whole.
+config '{ "instances": [ { "name": "burn", "plugin": "burn.so" } ] }'
+weftd_start
+curl -s -m 60 -o "$T/one" "$URL/debug/pprof/profile?seconds=2" &
+one=$!
+STARTED+=("$one")
+get '/debug/pprof/profile?seconds=2'
+eq "a second profile at the same time" "$CODE" 200
+cp "$BODY" "$T/two"
+wait "$one"
+check "both are gzipped" cmp -s -n 2 "$T/one" "$T/two"
+if command -v go >/dev/null; then
+	for f in one two; do
+		pprof -top "$T/$f" >"$T/top.$f"
+		has "profile $f of two at once has the samples" "$T/top.$f" 'burn_seventy'
+	done
+fi
+weftd_stop
+
+# 100 connections that say nothing, and slow ones, do not keep others out.
+config '{ "instances": [ { "name": "crowd", "plugin": "parked.so", "config": { "receiving": 1000 } } ] }'
+weftd_start
+python3 - "$PORT" >"$T/idle" 2>&1 <<-'EOF' &
+	import socket, sys, time
+	port = int(sys.argv[1])
+	held = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+	for s in held[::2]:
+	    s.sendall(b"GET /debug/pprof/goroutine?debug=2 HTTP/1.1\r\nHost: loc")
+	print("held", flush=True)
+	time.sleep(60)
+EOF
+STARTED+=("$!")
+check "100 idle connections" wait_until 10 test -s "$T/idle"
+start=$(now_ms)
+for path in /metrics /healthz '/debug/pprof/goroutine?debug=2'; do
+	get "$path"
+	eq "$path beside 100 idle connections" "$CODE" 200
+done
+between "all three, in ms" $(($(now_ms) - start)) 0 $((2000 * E2E_SLOW))
+
+# A client that reads nothing of a large answer does not hold a thread or the dump of others.
+python3 - "$PORT" >"$T/stall" 2>&1 <<-'EOF' &
+	import socket, sys, time
+	held = []
+	for _ in range(6):
+	    s = socket.socket()
+	    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+	    s.connect(("127.0.0.1", int(sys.argv[1])))
+	    s.sendall(b"GET /debug/pprof/goroutine?debug=2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	    held.append(s)
+	print("held", flush=True)
+	time.sleep(60)
+EOF
+STARTED+=("$!")
+check "six stalled readers" wait_until 10 test -s "$T/stall"
+for path in /metrics '/debug/pprof/goroutine?debug=2' '/debug/pprof/profile?seconds=1'; do
+	get "$path" -m 10
+	eq "$path beside six stalled readers" "$CODE" 200
+done
+weftd_stop
+
+# Stopping with collections pending: they are answered, the process ends cleanly and soon.
+config '{ "shutdown_timeout": "5s", "instances": [ { "name": "burn", "plugin": "burn.so" } ] }'
+weftd_start
+for i in 1 2 3; do
+	curl -s -m 60 -o /dev/null -w '%{http_code}\n' "$URL/debug/pprof/profile?seconds=60" >"$T/pending.$i" &
+	STARTED+=("$!")
+done
+in_flight() { [ "$(awk '$4 == "01" && $2 ~ /:'"$(printf '%04X' "$PORT")"'$/' "/proc/$PID/net/tcp" | wc -l)" -ge 3 ]; }
+check "three collections pending" wait_until 10 in_flight
+start=$(now_ms)
+weftd_stop
+between "stops soon with collections pending, in ms" $(($(now_ms) - start)) 0 $((4000 * E2E_SLOW))
+answered() { [ "$(cat "$T"/pending.* | grep -c '^[0-9]')" = 3 ]; }
+check "the clients are done" wait_until 5 answered
+eq "pending collections are answered 503" "$(sort -u "$T"/pending.*)" 503
+finish

@@ -1,0 +1,4 @@
+#!/bin/bash
+# clang-format changes nothing.
+set -eu
+find runtime proto conf http daemon tests \( -name '*.[ch]' -o -name '*.cc' \) -exec clang-format --dry-run -Werror {} +

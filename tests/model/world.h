@@ -1,0 +1,290 @@
+/* world.h - the real scheduler with a few Ms, Ps and goroutines, for the models that include it.
+ *
+ * Real are sched.c, runq.c, revoke.c, timer.c, inst.c, rt_switch() and what rt.h has inline; rt_note from
+ * lock.c as well.  Stood in for: locks (plain_lock.h), clock, recorder (off), arenas, birth and death of
+ * goroutines.  Every M is a thread of the model; a goroutine is code on a stack of its own that moves from
+ * one to the other.
+ *
+ * An M is told apart from a goroutine by what it does, not by its thread: see `rt_tls_m`. */
+#ifndef WEFT_MODEL_WORLD_H
+#define WEFT_MODEL_WORLD_H
+
+#include "atomic.h"
+
+#include "rt.h"
+
+#define rt_lock_slow real_lock_slow
+#define rt_lock_wake real_lock_wake
+#define rt_lock_sleepers real_lock_sleepers
+#include <lock.c>
+#undef rt_lock_slow
+#undef rt_lock_wake
+#undef rt_lock_sleepers
+
+#include "plain_lock.h"
+#define lock inst_lock
+#include <inst.c>
+#undef lock
+#include <revoke.c>
+#include <runq.c>
+#include <sched.c>
+#include <timer.c>
+
+#define WORLD_MS 3
+#define WORLD_PS 2
+#define WORLD_GS 4
+
+static struct m ms[WORLD_MS];
+static struct p ps[WORLD_PS];
+static struct g *gs[WORLD_GS];
+static struct weft_inst world_inst;
+static struct rt_arena arenas[WORLD_GS];
+static struct rt_timer heaps[WORLD_PS][4];
+static int n_ms, n_gs, errnos[WORLD_MS], n_threads;
+static struct m *m_of[MC_THREADS];
+static _Atomic uint32_t m_started[WORLD_MS];
+static _Atomic int64_t world_clock;
+static bool g_done[WORLD_GS];
+
+__thread struct m *rt_tls_m;
+bool rt_rec_on, rt_forked;
+struct rt_arena *_Atomic rt_arenas[RT_ARENAS_MAX];
+_Atomic uint32_t rt_n_arenas;
+
+/* --- Stand-ins --- */
+
+long rt_syscall(long nr, long a, long b, long c, long d, long e, long f)
+{
+	(void)nr, (void)e, (void)f;
+	return mc_futex(b & 127, (_Atomic uint32_t *)a, (uint32_t)c, d != 0);
+}
+struct m *real_switch(_Atomic uintptr_t *save, uintptr_t sp, struct m *m);
+RT_NOINLINE struct m *rt_switch(_Atomic uintptr_t *save, uintptr_t sp, struct m *m)
+{
+	mc_stack_switch((uintptr_t)__builtin_frame_address(0) - 128, sp);
+	return real_switch(save, sp, m);
+}
+int64_t rt_now(void)
+{
+	return ld(&world_clock);
+}
+uint64_t rt_tsc(void)
+{
+	return 0;
+}
+uint64_t rt_ns_span_tsc(int64_t ns)
+{
+	return (uint64_t)ns;
+}
+uint64_t rt_ns_to_tsc(int64_t ns)
+{
+	(void)ns;
+	return UINT64_MAX;
+}
+void rt_sysmon_kick(void)
+{
+}
+void rt_canary_check(struct g *g)
+{
+	(void)g;
+}
+void rt_g_created(struct m *m, struct g *g)
+{
+	(void)m, (void)g;
+}
+uint32_t rt_stack_here(struct m *m, void *fp)
+{
+	(void)m, (void)fp;
+	return 0;
+}
+bool rt_rec_more(struct m *m)
+{
+	(void)m;
+	return false;
+}
+void rt_rec_release(struct m *m)
+{
+	(void)m;
+}
+void rt_record_foreign(enum rt_event ev, uint64_t subject, uint32_t seq)
+{
+	(void)ev, (void)subject, (void)seq;
+}
+void *rt_map(size_t bytes)
+{
+	(void)bytes;
+	return NULL;
+}
+void *rt_remap(void *old, size_t old_bytes, size_t bytes)
+{
+	(void)old, (void)old_bytes, (void)bytes;
+	return NULL;
+}
+void rt_unmap(void *p, size_t bytes)
+{
+	(void)p, (void)bytes;
+}
+int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *args)
+{
+	(void)m, (void)inst, (void)args;
+	return -ENOMEM;
+}
+struct g *rt_foreign_g(void)
+{
+	mc_fail("a foreign thread waits");
+	return NULL;
+}
+void rt_fatal(const char *fmt, ...)
+{
+	mc_fail("rt_fatal: %s", fmt);
+	for (;;)
+		;
+}
+void rt_g_free(struct m *m, struct g *g)
+{
+	(void)m;
+	st(&g->id, 0);
+	st(&g->status, RT_G_DEAD);
+	rt_seq_end(g);
+	mc_stack_reset(g);
+}
+/* Threads there are: those of the world that have not been started yet. */
+int rt_m_new(struct p *p, bool spinning)
+{
+	for (int i = 0; i < n_ms; i++) {
+		uint32_t no = 0;
+
+		if (!cas(&m_started[i], &no, 1))
+			continue;
+		ms[i].next_p = p;
+		ms[i].spinning = spinning;
+		st(&m_started[i], 2);
+		return 0;
+	}
+	return -EAGAIN;
+}
+
+/* --- Making a world --- */
+
+void rt_g_main(struct m *m)
+{
+	struct g *g = ld(&m->cur);
+
+	rt_arrive(m);
+	rt_leave(m);
+	ld (&g->fn)(g->arg);
+	m = rt_enter(rt_self());
+	for (int i = 0; i < n_gs; i++) {
+		if (gs[i] == g) {
+			mc_note("goroutine %d ends", i);
+			g_done[i] = true;
+		}
+	}
+	rt_exit(m);
+}
+
+static void m_main(void *arg)
+{
+	struct m *m = arg;
+
+	mc_wait_eq(&m_started[m->index], 2);
+	rt_p_acquire(m, m->next_p);
+	rt_loop(m);
+}
+
+static void resumed(int thread)
+{
+	rt_tls_m = m_of[thread];
+}
+
+static void world_new(uint32_t n_ps)
+{
+	mc_resumed = resumed;
+	rt_lock_init(&sched.lock, RT_RANK_SCHED);
+	sched.idle_until = INT64_MAX;
+	sched.maxprocs = n_ps;
+	for (uint32_t i = n_ps; i-- > 0;) {
+		struct p *p = sched.ps[i] = &ps[i];
+
+		p->id = i;
+		p->rng = 1;
+		p->turn_at = UINT64_MAX;
+		p->heap = heaps[i];
+		p->cap_timers = 4;
+		st(&p->first, INT64_MAX);
+		st(&p->first_tsc, UINT64_MAX);
+		idle_put(p);
+	}
+}
+
+/* An M; started: it has P number p from the start. */
+static struct m *world_m(const char *name, int p)
+{
+	struct m *m = &ms[n_ms];
+
+	m->index = (uint32_t)n_ms;
+	st(&m->tid, 100 + n_ms);
+	m->errno_at = &errnos[n_ms];
+	st(&m->cur, &m->g0);
+	st(&m->in_rt, 1);
+	if (p >= 0) {
+		struct p **at = &sched.idle_ps;
+
+		while (*at != &ps[p])
+			at = &(*at)->idle_next;
+		*at = ps[p].idle_next;
+		st(&ps[p].idle, 0);
+		st(&sched.n_idle_ps, ld(&sched.n_idle_ps) - 1);
+		m->next_p = &ps[p];
+		st(&m_started[n_ms], 2);
+	}
+	n_ms++;
+	m_of[n_threads++] = m;
+	mc_daemon(name, m_main, m);
+	return m;
+}
+
+/* A thread that is no M. */
+static void world_thread(const char *name, void (*fn)(void *), void *arg)
+{
+	n_threads++;
+	mc_thread(name, fn, arg);
+}
+
+static struct g *world_g(void (*fn)(void *), void *arg)
+{
+	struct g *g = mc_stack(RT_G_SIZE);
+	struct rt_arena *a = &arenas[n_gs];
+	uintptr_t *frame = (uintptr_t *)g - RT_FRAME_WORDS;
+
+	frame[RT_FRAME_PC] = (uintptr_t)rt_g_entry;
+	st(&g->sp, (uintptr_t)frame);
+	mc_stack_live(frame);
+	st(&g->fn, fn);
+	g->arg = arg;
+	st(&g->id, (uint64_t)n_gs + 1);
+	st(&g->wait, (uint64_t)(n_gs + 1) << 25);
+	st(&g->inst, &world_inst);
+	st(&g->status, RT_G_RUNNABLE);
+	/* An arena of its own, in which it is the first. */
+	a->base = (char *)g + RT_G_SIZE - RT_SLOT;
+	st(&a->opened, 64);
+	st(&a->used[0], 1);
+	st(&rt_arenas[n_gs], a);
+	gs[n_gs++] = g;
+	st(&rt_n_arenas, (uint32_t)n_gs);
+	return g;
+}
+
+static void world_ended(void)
+{
+	for (int i = 0; i < n_gs; i++)
+		if (!g_done[i])
+			mc_fail("goroutine %d has not ended (status %u)", i, RT_G_STATUS(ld(&gs[i]->status)));
+	if (ld(&sched.n_spinning))
+		mc_fail("n_spinning is %d", ld(&sched.n_spinning));
+	if (ld(&sched.n_idle_ps) != sched.maxprocs)
+		mc_fail("%u Ps are idle", ld(&sched.n_idle_ps));
+}
+
+#endif

@@ -1,0 +1,165 @@
+#!/bin/bash
+# run.sh SUITE... - the driver behind make check: one line a test, then "N passed, N failed[, N skipped]".
+#
+#   unit    every test case of $B/unit, counted one by one
+#   SUITE   every tests/SUITE/NN-name.sh, in order, one test each
+#
+# A test script runs in the root of the tree with B (build folder, absolute), V (variant), WEFTD (the
+# daemon) and TMP (an empty folder of its own) set, in a session of its own.  Exit status 0 passes, 77
+# skips (its last line is the reason), all else fails; so does leaving a process behind.  A line
+# "# limit: SECONDS" in it sets another time limit than 300 s (a sanitizer variant gets 3 times as
+# much, and E2E_SLOW says 5 to what waits inside).  Its output is kept in $B/test-logs, and
+# on failure the end of it is shown and TMP is kept beside it.
+#
+# tests/exclusions names what is no part of a variant; that is not a skip.  ONLY=PATTERN runs the tests
+# whose SUITE/NN-name it matches.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+V=${V:-release}
+B=$(realpath -m "${B:-build/$V}")
+LOGS=$B/test-logs
+WEFTD=$B/weftd
+export B V WEFTD
+export LC_ALL=C.UTF-8
+# A make that a test calls keeps the variables of the one that called us, but not its job slots.
+MAKEFLAGS=$(sed -E 's/ ?-j[0-9]*//; s/ ?--jobserver[^ ]*//' <<<"${MAKEFLAGS:-}")
+MAKE=${MAKE:-make}
+export MAKE MAKEFLAGS
+unset MAKELEVEL MFLAGS
+passed=0 failed=0 skipped=0 slow=1 current=''
+case $V in
+asan | tsan)
+	slow=3
+	export E2E_SLOW="${E2E_SLOW:-5}"
+	;;
+esac
+mkdir -p "$LOGS"
+
+end() {
+	trap '' INT TERM HUP
+	[ -z "$current" ] || kill -KILL -- "-$current" 2>/dev/null
+	exit "$1"
+}
+trap 'end 130' INT
+trap 'end 143' TERM HUP
+
+# now: microseconds, for durations only
+now() { echo "${EPOCHREALTIME/[.,]/}"; }
+
+report() { # WORD NAME MICROSECONDS [REMARK]
+	printf '%-4s  %-44s %6d.%d s%s\n' "$1" "$2" $(($3 / 1000000)) $(($3 / 100000 % 10)) "${4:+  $4}"
+}
+
+tail_of() { sed 's/^/        | /' "$1" | tail -n "${TAIL:-60}"; }
+
+# The reason why NAME is no part of this variant; fails when it is.
+excluded() {
+	awk -v v="$V" -v n="$1" '$1 == v && $2 == n { $1 = $2 = ""; sub(/^ +/, ""); print; found = 1 }
+		END { exit !found }' tests/exclusions
+}
+
+# in_session LIMIT LOG COMMAND...: sets rc; kills and reports what was left running.
+in_session() {
+	local limit=$1 log=$2 left
+	shift 2
+	setsid timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
+	current=$!
+	wait "$current"
+	rc=$?
+	left=$(ps -o stat=,pid=,args= -s "$current" | awk '$1 !~ /^Z/')
+	if [ -n "$left" ]; then
+		printf 'left running:\n%s\n' "$left" >>"$log"
+		ps -o pid= -s "$current" | xargs -r kill -KILL 2>/dev/null
+		[ "$rc" -ne 0 ] || rc=1
+	fi
+	current=
+}
+
+run_script() { # SUITE SCRIPT
+	local name log rc t0 limit why
+	name=$1/$(basename "$2" .sh)
+	# shellcheck disable=SC2053 # a pattern is meant
+	[ -z "${ONLY:-}" ] || [[ $name == $ONLY ]] || return 0
+	if why=$(excluded "$name"); then
+		echo "----  $name is no part of $V: $why"
+		return
+	fi
+	log=$LOGS/${name//\//-}.log
+	limit=$(sed -n 's/^# limit: \([0-9]*\).*/\1/p' "$2")
+	limit=$((${limit:-300} * slow))
+	rm -rf "${log%.log}.files"
+	TMP=$(mktemp -d -t weft-test.XXXXXX)
+	export TMP
+	t0=$(now)
+	in_session "$limit" "$log" bash "$2"
+	t0=$(($(now) - t0))
+	case $rc in
+	0) report ok "$name" "$t0" && passed=$((passed + 1)) ;;
+	77) report SKIP "$name" "$t0" "$(tail -n 1 "$log" | sed -E 's/^SKIP[^:]*: *//')" && skipped=$((skipped + 1)) ;;
+	*)
+		failed=$((failed + 1))
+		report FAIL "$name" "$t0" "$([ "$rc" != 124 ] || echo "no end within $limit s")"
+		tail_of "$log"
+		cp -r "$TMP" "${log%.log}.files" && echo "        see $log, ${log%.log}.files"
+		;;
+	esac
+	rm -rf "$TMP"
+}
+
+# A line a suite and one a failure, from check's XML report; last: "PASSED FAILED COMPLETE".
+unit_report() {
+	awk '
+		function inner() { sub(/^[^>]*>/, ""); sub(/<[^<]*$/, ""); return $0 }
+		/<title>/ { suite = inner(); order[++suites] = suite }
+		/<test result=/ { good = /"success"/; n[suite]++; bad[suite] += !good; if (good) passed++; else failed++ }
+		/<fn>/ { at = inner() }
+		/<id>/ { id = inner() }
+		/<message>/ && !good { why[suite] = why[suite] "        | " at " " id ": " inner() "\n" }
+		/^<\/testsuites>/ { complete = passed + failed > 0 }
+		END {
+			for (i = 1; i <= suites; i++) {
+				s = order[i]
+				printf "%-4s  unit/%-39s %4d tests%s\n%s", bad[s] ? "FAIL" : "ok", s, n[s],
+					bad[s] ? ", " bad[s] " failed" : "", why[s]
+			}
+			print passed + 0, failed + 0, complete + 0
+		}' "$1" | sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&apos;/'"'"'/g; s/&amp;/\&/g'
+}
+
+run_unit() {
+	local rc t0 log=$LOGS/unit.log xml=$LOGS/unit.xml tags lines p f complete
+	# shellcheck disable=SC2053 # a pattern is meant
+	[ -z "${ONLY:-}" ] || [[ unit == $ONLY ]] || return 0
+	tags=$(awk -v v="$V" '$1 == v && sub(/^unit-tag:/, "", $2) { printf "%s ", $2 }' tests/exclusions)
+	[ -z "$tags" ] || echo "----  unit tests tagged ${tags% } are no part of $V: see tests/exclusions"
+	: >"$xml"
+	t0=$(now)
+	CK_EXCLUDE_TAGS=$tags CK_XML_LOG_FILE_NAME=$xml in_session $((600 * slow)) "$log" "$B/unit"
+	t0=$(($(now) - t0))
+	mapfile -t lines < <(unit_report "$xml")
+	read -r p f complete <<<"${lines[-1]}"
+	[ ${#lines[@]} -eq 1 ] || printf '%s\n' "${lines[@]:0:${#lines[@]}-1}"
+	if [ "$complete" = 0 ] || { [ "$rc" -ne 0 ] && [ "$f" -eq 0 ]; }; then
+		f=$((f + 1))
+		report FAIL unit "$t0" "status $rc, not all tests were run or a process was left"
+	fi
+	passed=$((passed + p))
+	failed=$((failed + f))
+	[ "$f" -eq 0 ] || { tail_of "$log" && echo "        see $log"; }
+}
+
+for suite; do
+	if [ "$suite" = unit ]; then
+		run_unit
+		continue
+	fi
+	for script in tests/"$suite"/[0-9][0-9]-*.sh; do
+		[ ! -e "$script" ] || run_script "$suite" "$script"
+	done
+done
+if [ "$skipped" -gt 0 ]; then
+	echo "$passed passed, $failed failed, $skipped skipped"
+else
+	echo "$passed passed, $failed failed"
+fi
+[ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]
