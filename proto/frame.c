@@ -28,6 +28,7 @@ struct frame frame_at(uint64_t pc)
 			       .entry = s.start,
 			       .file = "",
 			       .module = s.module,
+			       .exact = s.exact,
 			       .named = s.module != NULL,
 			       .internal = s.internal,
 			       .root = s.internal && (!strcmp(s.name, "rt_g_main") || !strcmp(s.name, "rt_g_entry")) };

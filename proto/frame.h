@@ -16,6 +16,7 @@ struct frame {
 	int line;                         /* 0: not known */
 	int start_line;                   /* of the function; 0: not known */
 	const struct weft_module *module; /* NULL: pseudo frame, or nobody's code */
+	bool exact;                       /* the name is from a symbol table, not made up */
 	bool named;                       /* false: there is only the address to show */
 	bool internal;                    /* the runtime's own inside: hidden where it leads */
 	bool root;                        /* where every goroutine begins: never shown */

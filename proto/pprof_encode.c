@@ -24,6 +24,8 @@ typedef Perftools__Profiles__Location Location;
 typedef Perftools__Profiles__Line Line;
 typedef Perftools__Profiles__Function Function;
 
+#define GUESSED_MAX 4096 /* mappings beyond count as guessed */
+
 struct pprof_encoder {
 	int stage, rc; /* rc: the first failure, it stays */
 	uint32_t at;   /* within the stage */
@@ -32,7 +34,8 @@ struct pprof_encoder {
 	struct buf packed;
 
 	struct mapping_list mappings;
-	uint32_t *used; /* numbers of locations; id 1 first */
+	uint64_t guessed[GUESSED_MAX / 64]; /* bit per mapping: a sampled location has a made-up name */
+	uint32_t *used;                     /* numbers of locations; id 1 first */
 	uint32_t n_used, cap_used;
 
 	struct pprof_function *function;
@@ -301,6 +304,17 @@ static void fill_lines(struct pprof_encoder *e, Location *out, uint32_t i, const
 	out->n_line = 1;
 }
 
+static void mark_guessed(struct pprof_encoder *e, int64_t mapping)
+{
+	if (mapping > 0 && mapping <= GUESSED_MAX)
+		e->guessed[(mapping - 1) / 64] |= 1ull << ((mapping - 1) % 64);
+}
+
+static bool all_named(const struct pprof_encoder *e, uint32_t i)
+{
+	return i < GUESSED_MAX && !(e->guessed[i / 64] >> (i % 64) & 1);
+}
+
 static int stage_locations(struct pprof *p)
 {
 	struct pprof_encoder *e = p->enc;
@@ -320,6 +334,8 @@ static int stage_locations(struct pprof *p)
 		out->mapping_id = (uint64_t)mapping;
 		out->address = p->loc[loc].call;
 		fill_lines(e, out, n, f);
+		if (!f->exact)
+			mark_guessed(e, mapping);
 		e->batch.location.p[n] = out;
 	}
 	msg.n_location = n;
@@ -327,8 +343,10 @@ static int stage_locations(struct pprof *p)
 	return n == 0 ? 0 : emit(e, &msg) < 0 ? -ENOMEM : 1;
 }
 
-/* has_functions and its kin tell viewers to leave a mapping alone.  Names from symbol tables have no
- * lines, so viewers that have the file may still do better: the flags stay off. */
+/* has_functions tells viewers to leave a mapping's names alone.  It is set where every sampled location has
+ * one from a symbol table: `go tool pprof` would otherwise look the file up itself, and for a function
+ * that was also inlined somewhere it replaces the right name by none.  Where a name had to be made up a
+ * viewer with the debug file may do better, so there it stays off. */
 static int stage_mappings(struct pprof *p)
 {
 	struct pprof_encoder *e = p->enc;
@@ -347,6 +365,7 @@ static int stage_mappings(struct pprof *p)
 		out->file_offset = m->offset;
 		out->filename = string_copy_id(p, mapping_path(m, path, sizeof path));
 		out->build_id = string_copy_id(p, mapping_build_id(m, id));
+		out->has_functions = all_named(e, e->at);
 		e->batch.mapping.p[n] = out;
 	}
 	msg.n_mapping = n;

@@ -21,8 +21,14 @@ struct scale {
 	uint64_t mult;    /* ns = d(tsc) * mult >> 32 */
 	uint64_t inverse; /* d(tsc) = ns * inverse >> 32 */
 };
-static struct scale scales[4];
-static _Atomic uint32_t current; /* index; old ones stay readable for three more seconds */
+/* One slot is written while `current` names another; a reader that was stopped for so long that its slot
+ * came round again sees that `current` has moved on and reads anew. */
+static struct {
+	_Atomic uint64_t tsc;
+	_Atomic int64_t ns;
+	_Atomic uint64_t mult, inverse;
+} scales[4];
+static _Atomic uint32_t current; /* how often published; the slot is that modulo 4 */
 static uint64_t first_tsc;
 static int64_t first_ns;
 
@@ -48,27 +54,45 @@ static uint64_t mul_shift(uint64_t a, uint64_t b)
 	return (uint64_t)(((unsigned __int128)a * b) >> 32);
 }
 
+/* sig */
+static inline struct scale scale_now(void)
+{
+	struct scale s;
+	uint32_t n;
+
+	do {
+		n = ld_acq(&current); /* pairs with publish() */
+		s = (struct scale){
+			.tsc = ld(&scales[n % 4].tsc),
+			.ns = ld(&scales[n % 4].ns),
+			.mult = ld(&scales[n % 4].mult),
+			.inverse = ld_acq(&scales[n % 4].inverse),
+		};
+	} while (unlikely(ld(&current) - n >= 3));
+	return s;
+}
+
 int64_t rt_tsc_to_ns(uint64_t tsc)
 {
-	const struct scale *s = &scales[ld_acq(&current)]; /* pairs with publish() */
+	struct scale s = scale_now();
 
-	if (tsc >= s->tsc)
-		return s->ns + (int64_t)mul_shift(tsc - s->tsc, s->mult);
-	return s->ns - (int64_t)mul_shift(s->tsc - tsc, s->mult);
+	if (tsc >= s.tsc)
+		return s.ns + (int64_t)mul_shift(tsc - s.tsc, s.mult);
+	return s.ns - (int64_t)mul_shift(s.tsc - tsc, s.mult);
 }
 
 uint64_t rt_ns_span_tsc(int64_t ns)
 {
-	return mul_shift((uint64_t)ns, scales[ld_acq(&current)].inverse);
+	return mul_shift((uint64_t)ns, ld(&scales[ld_acq(&current) % 4].inverse));
 }
 
 uint64_t rt_ns_to_tsc(int64_t ns)
 {
-	const struct scale *s = &scales[ld_acq(&current)];
+	struct scale s = scale_now();
 
-	if (ns >= s->ns)
-		return s->tsc + mul_shift((uint64_t)(ns - s->ns), s->inverse);
-	return s->tsc - mul_shift((uint64_t)(s->ns - ns), s->inverse);
+	if (ns >= s.ns)
+		return s.tsc + mul_shift((uint64_t)(ns - s.ns), s.inverse);
+	return s.tsc - mul_shift((uint64_t)(s.ns - ns), s.inverse);
 }
 
 /* A pair read close together: the best of a few tries, as a hypervisor may stop us in between. */
@@ -91,17 +115,15 @@ static void pair(uint64_t *tsc, int64_t *ns)
 
 static void publish(uint64_t tsc, int64_t ns)
 {
-	uint32_t next = (ld(&current) + 1) % 4;
+	uint32_t next = ld(&current) + 1;
 	uint64_t counts = tsc - first_tsc, span = (uint64_t)(ns - first_ns);
 
 	if (!counts || !span)
 		return;
-	scales[next] = (struct scale){
-		.tsc = tsc,
-		.ns = ns,
-		.mult = (uint64_t)(((unsigned __int128)span << 32) / counts),
-		.inverse = (uint64_t)(((unsigned __int128)counts << 32) / span),
-	};
+	st(&scales[next % 4].tsc, tsc);
+	st(&scales[next % 4].ns, ns);
+	st(&scales[next % 4].mult, (uint64_t)(((unsigned __int128)span << 32) / counts));
+	st(&scales[next % 4].inverse, (uint64_t)(((unsigned __int128)counts << 32) / span));
 	st_rel(&current, next);
 }
 
@@ -144,7 +166,8 @@ void rt_clock_start(void)
 	if (first_ns)
 		return;
 	rt_have_tsc = tsc_trusted();
-	scales[0] = (struct scale){ .mult = 1ull << 32, .inverse = 1ull << 32 };
+	st(&scales[0].mult, 1ull << 32);
+	st(&scales[0].inverse, 1ull << 32);
 	pair(&first_tsc, &first_ns);
 	if (!rt_have_tsc)
 		return;

@@ -14,6 +14,7 @@
  *
  * Dead Gs rest in their P's cache, newest last, with their stacks warm; beyond RT_FREE_MAX half of
  * them goes back to the arenas. */
+#include <pthread.h>
 #include <string.h>
 
 #include "rt.h"
@@ -223,19 +224,49 @@ void rt_g_free(struct m *m, struct g *g)
 /* --- Threads that are no Ms --- */
 
 static __thread struct g *foreign;
+static struct rt_lock foreign_lock = RT_LOCK_INIT(LEAF);
+static struct g *foreign_free; /* under the lock: of threads that have ended, by next */
+static pthread_key_t foreign_key;
+static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
 
-/* Where such a thread waits.  Kept for the life of the thread; the record itself is reused by later
- * threads, since a stale wake-up may still look at it. */
+static void foreign_end(void *g)
+{
+	rt_lock(&foreign_lock);
+	((struct g *)g)->next = foreign_free;
+	foreign_free = g;
+	rt_unlock(&foreign_lock);
+	foreign = NULL;
+}
+
+static void foreign_init(void)
+{
+	if (pthread_key_create(&foreign_key, foreign_end) != 0)
+		rt_fatal("no thread-specific key to be had for foreign threads");
+}
+
+/* Where such a thread waits.  A record is kept for ever, since a late wake-up may still look at it, but
+ * the next thread takes over that of one that has ended; its wait numbers go on. */
 struct g *rt_foreign_g(void)
 {
+	struct g *g = foreign;
+
+	if (g)
+		return g;
 	rt_check_forked();
-	if (!foreign) {
-		foreign = rt_map(sizeof *foreign); /* small change: a page for each thread that ever waits */
-		if (!foreign)
-			rt_fatal("no memory for a foreign thread's wait");
-		foreign->foreign = 1;
-	}
-	return foreign;
+	pthread_once(&foreign_once, foreign_init);
+	rt_lock(&foreign_lock);
+	g = foreign_free;
+	if (g)
+		foreign_free = g->next;
+	rt_unlock(&foreign_lock);
+	if (!g)
+		g = rt_map(sizeof *g);
+	if (!g)
+		rt_fatal("no memory for a foreign thread's wait");
+	g->foreign = 1;
+	pthread_setspecific(foreign_key, g);
+	foreign = g;
+	return g;
 }
 
 /* --- The end of the runtime --- */

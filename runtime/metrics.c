@@ -11,7 +11,7 @@ static void sum_p(struct weft_counters *out, const struct p *p)
 	out->switches += ld(&p->tick);
 	out->steals += ld(&p->steals);
 	out->handoffs += ld(&p->handoffs);
-	out->timers += p->n_timers;
+	out->timers += ld(&p->timers_now);
 	for (int r = 0; r < RT_WAIT_N; r++)
 		out->parks[r] += ld(&p->parks[r]);
 	out->runq[out->runq_n] = rt_runq_len(p);

@@ -23,7 +23,7 @@
 	X(HANDOFF, "victim goroutine", "P+2")   /* pid: the P; stack: victim's or 0 */                                 \
 	X(REATTACH, "goroutine", "G+1")         /* came back without a P */                                            \
 	X(PROCS_CHANGE, "new number", "-")                                                                             \
-	X(LABELS, "label set", "-") /* the goroutine's label set changed */                                            \
+	X(LABELS, "slot of the label set", "-") /* the goroutine's set changed; stack: its generation */               \
 	X(HEAP, "bytes in use", "-")                                                                                   \
 	X(TEXT, "24 bytes of text", "-")
 

@@ -35,7 +35,7 @@ bool rt_borrow(struct m *m, struct p **p)
 
 void rt_unborrow(struct m *m)
 {
-	st_rel(&m->own, RT_OWNED); /* pairs with the acquire in rt_enter_slow() */
+	st_rel(&m->own, RT_OWNED); /* pairs with the acquires in rt_enter() and rt_enter_slow() */
 }
 
 struct p *rt_revoke(struct m *m)
@@ -61,11 +61,12 @@ RT_COLD struct m *rt_enter_slow(struct m *m)
 {
 	struct g *g = ld(&m->cur);
 	struct p *p;
+	uint32_t own;
 
 	rt_check_forked();
-	while (ld_acq(&m->own) == RT_REVOKING)
+	while ((own = ld_acq(&m->own)) == RT_REVOKING) /* pairs with rt_unborrow() */
 		rt_pause();
-	if (ld(&m->own) == RT_OWNED)
+	if (own == RT_OWNED)
 		return m; /* it saw us and let go */
 
 	rt_lock(&sched.lock);

@@ -217,7 +217,7 @@ struct g {
 	_Atomic uint64_t labels;    /* label set {slot, generation}; 0: none (label.c) */
 	_Atomic uint32_t trace_seq; /* of its recorder records */
 	_Atomic int tid;            /* thread it runs on, while RUNNING or DETACHED */
-	struct m *m;                /* likewise */
+	struct m *_Atomic m;        /* likewise */
 	uint8_t unguarded;          /* only a canary below its stack */
 	uint8_t uncreated;          /* its GO_CREATE record is still to be written, by who starts it */
 	uint8_t foreign;            /* a thread that is no M: woken through `note` */
@@ -361,8 +361,9 @@ struct p {
 	RT_CACHED struct rt_lock tlock;
 	struct rt_timer *heap;
 	uint32_t n_timers, cap_timers;
-	_Atomic int64_t first;      /* earliest when, INT64_MAX: none */
-	_Atomic uint64_t first_tsc; /* the same on the tsc scale, a little early */
+	_Atomic uint32_t timers_now; /* n_timers, for metrics */
+	_Atomic int64_t first;       /* earliest when, INT64_MAX: none */
+	_Atomic uint64_t first_tsc;  /* the same on the tsc scale, a little early */
 
 #define X(name) _Atomic uint64_t name;
 	RT_CACHED RT_P_COUNTERS(X)
@@ -485,7 +486,7 @@ static inline struct m *rt_enter(struct m *m)
 		return NULL;
 	st(&m->in_rt, 1);
 	rt_light(); /* pairs with rt_heavy() in rt_revoke() */
-	if (unlikely(ld(&m->own) != RT_OWNED))
+	if (unlikely(ld_acq(&m->own) != RT_OWNED))
 		return rt_enter_slow(m);
 	return m;
 }

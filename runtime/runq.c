@@ -70,6 +70,8 @@ struct g *rt_global_get(struct p *p, uint32_t max)
 	first = take[0];
 	for (uint32_t i = 1; i < got; i++)
 		rt_runq_put(p, take[i]);
+	if (got > 1) /* they were on no queue for a moment: who looked then may have gone to sleep */
+		rt_wake_one();
 	return first;
 }
 

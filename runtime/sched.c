@@ -331,8 +331,8 @@ static bool work_anywhere(void)
 	return false;
 }
 
-/* Take an idle P back, because there is work after all.  False: none idle (others took them). */
-static bool retake(struct m *m, bool spinning)
+/* Take an idle P back to look (spin) for the work there is after all.  False: none idle. */
+static bool retake(struct m *m)
 {
 	struct p *p;
 
@@ -341,10 +341,8 @@ static bool retake(struct m *m, bool spinning)
 	rt_unlock(&sched.lock);
 	if (!p)
 		return false;
-	if (spinning) {
-		m->spinning = true;
-		add(&sched.n_spinning, 1);
-	}
+	m->spinning = true;
+	add(&sched.n_spinning, 1);
 	rt_p_acquire(m, p);
 	return true;
 }
@@ -441,7 +439,7 @@ static void go_idle(struct m *m)
 		add_sc(&sched.n_spinning, -1);
 	}
 	rt_heavy();
-	if (work_anywhere() && retake(m, span))
+	if (work_anywhere() && retake(m))
 		return;
 	sleep_idle(m);
 }

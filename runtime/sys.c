@@ -1,5 +1,6 @@
 /* sys.c - memory from the kernel, and the heavy half of asymmetric barriers (atomic.h). */
 #include <linux/membarrier.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "rt.h"
@@ -13,6 +14,30 @@ void *rt_map(size_t bytes)
 	return p < 0 && p > -4096 ? NULL : (void *)p;
 }
 
+#ifdef RT_TSAN /* its own versions of all three */
+/* ThreadSanitizer remembers who touched an address until it sees the memory go: the next mapping that
+ * lands there would race with the last one. */
+void rt_unmap(void *p, size_t bytes)
+{
+	(void)munmap(p, bytes);
+}
+
+void *rt_remap(void *old, size_t old_bytes, size_t bytes)
+{
+	void *p = rt_map(bytes);
+
+	if (p) {
+		memcpy(p, old, old_bytes < bytes ? old_bytes : bytes);
+		rt_unmap(old, old_bytes);
+	}
+	return p;
+}
+
+void rt_heavy(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+}
+#else
 void *rt_remap(void *old, size_t old_bytes, size_t bytes)
 {
 	long p = rt_syscall(SYS_mremap, (long)old, (long)old_bytes, (long)bytes, MREMAP_MAYMOVE, 0, 0);
@@ -25,7 +50,6 @@ void rt_unmap(void *p, size_t bytes)
 	(void)rt_syscall(SYS_munmap, (long)p, (long)bytes, 0, 0, 0, 0);
 }
 
-#ifndef RT_TSAN
 /* Without membarrier(2): taking write permission from a page that was just written makes the kernel
  * interrupt every CPU that runs a thread of ours (TLB shootdown), which is a full barrier there. */
 static void heavy_by_mprotect(void)
@@ -58,11 +82,6 @@ void rt_heavy(void)
 		(void)rt_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0);
 	else
 		heavy_by_mprotect();
-	atomic_thread_fence(memory_order_seq_cst);
-}
-#else
-void rt_heavy(void)
-{
 	atomic_thread_fence(memory_order_seq_cst);
 }
 #endif

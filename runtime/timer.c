@@ -49,6 +49,7 @@ static void set_first(struct p *p)
 {
 	int64_t first = p->n_timers ? p->heap[0].when : INT64_MAX;
 
+	st(&p->timers_now, p->n_timers);
 	if (ld(&p->first) == first)
 		return;
 	st(&p->first, first);

@@ -13,6 +13,8 @@
 #
 # tests/exclusions names what is no part of a variant; that is not a skip.  ONLY=PATTERN runs the tests
 # whose SUITE/NN-name it matches.
+#
+# A sanitizer's report fails the test during which it was written, whatever its exit status.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 V=${V:-release}
@@ -26,7 +28,7 @@ MAKEFLAGS=$(sed -E 's/ ?-j[0-9]*//; s/ ?--jobserver[^ ]*//' <<<"${MAKEFLAGS:-}")
 MAKE=${MAKE:-make}
 export MAKE MAKEFLAGS
 unset MAKELEVEL MFLAGS
-passed=0 failed=0 skipped=0 slow=1 current=''
+passed=0 failed=0 skipped=0 slow=1 current='' work=''
 case $V in
 asan | tsan)
 	slow=3
@@ -38,6 +40,7 @@ mkdir -p "$LOGS"
 end() {
 	trap '' INT TERM HUP
 	[ -z "$current" ] || kill -KILL -- "-$current" 2>/dev/null
+	[ -z "$work" ] || rm -rf "$work"
 	exit "$1"
 }
 trap 'end 130' INT
@@ -58,11 +61,14 @@ excluded() {
 		END { exit !found }' tests/exclusions
 }
 
-# in_session LIMIT LOG COMMAND...: sets rc; kills and reports what was left running.
+# in_session LIMIT LOG COMMAND...: sets rc; kills and reports what was left running, adds what sanitizers say.
 in_session() {
 	local limit=$1 log=$2 left
 	shift 2
-	setsid timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
+	rm -f "$LOGS"/sanitizer.*
+	ASAN_OPTIONS="${ASAN_OPTIONS:-}:log_path=$LOGS/sanitizer" UBSAN_OPTIONS="${UBSAN_OPTIONS:-}:log_path=$LOGS/sanitizer" \
+		TSAN_OPTIONS="${TSAN_OPTIONS:-}:log_path=$LOGS/sanitizer" \
+		setsid timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
 	current=$!
 	wait "$current"
 	rc=$?
@@ -72,7 +78,11 @@ in_session() {
 		ps -o pid= -s "$current" | xargs -r kill -KILL 2>/dev/null
 		[ "$rc" -ne 0 ] || rc=1
 	fi
-	current=
+	if compgen -G "$LOGS/sanitizer.*" >/dev/null; then
+		cat "$LOGS"/sanitizer.* >>"$log"
+		[ "$rc" -ne 0 ] || rc=1
+	fi
+	current=''
 }
 
 run_script() { # SUITE SCRIPT
@@ -88,8 +98,8 @@ run_script() { # SUITE SCRIPT
 	limit=$(sed -n 's/^# limit: \([0-9]*\).*/\1/p' "$2")
 	limit=$((${limit:-300} * slow))
 	rm -rf "${log%.log}.files"
-	TMP=$(mktemp -d -t weft-test.XXXXXX)
-	export TMP
+	work=$(mktemp -d -t weft-test.XXXXXX)
+	export TMP=$work
 	t0=$(now)
 	in_session "$limit" "$log" bash "$2"
 	t0=$(($(now) - t0))
@@ -100,10 +110,11 @@ run_script() { # SUITE SCRIPT
 		failed=$((failed + 1))
 		report FAIL "$name" "$t0" "$([ "$rc" != 124 ] || echo "no end within $limit s")"
 		tail_of "$log"
-		cp -r "$TMP" "${log%.log}.files" && echo "        see $log, ${log%.log}.files"
+		cp -r "$work" "${log%.log}.files" && echo "        see $log, ${log%.log}.files"
 		;;
 	esac
-	rm -rf "$TMP"
+	rm -rf "$work"
+	work=''
 }
 
 # A line a suite and one a failure, from check's XML report; last: "PASSED FAILED COMPLETE".
@@ -141,7 +152,7 @@ run_unit() {
 	[ ${#lines[@]} -eq 1 ] || printf '%s\n' "${lines[@]:0:${#lines[@]}-1}"
 	if [ "$complete" = 0 ] || { [ "$rc" -ne 0 ] && [ "$f" -eq 0 ]; }; then
 		f=$((f + 1))
-		report FAIL unit "$t0" "status $rc, not all tests were run or a process was left"
+		report FAIL unit "$t0" "status $rc: not all tests were run, a process was left, or a sanitizer reported"
 	fi
 	passed=$((passed + p))
 	failed=$((failed + f))

@@ -83,12 +83,16 @@ static void burn_in_periods(void *arg)
 	struct cpuburn *c = arg;
 	int64_t busy = c->period / 100 * c->load;
 	uint64_t random = weft_goid();
-	int64_t next = weft_now() + c->period;
+	int64_t next = weft_now() + c->period, left = 0;
 
 	WEFT_LABEL("job", "burn") {
-		/* A period that took longer than it should is made up for by shorter sleeps. */
-		for (; burn(busy, &random) == 0 && weft_sleep(next - weft_now()) == 0; next += c->period)
-			;
+		while (burn(busy, &random) == 0) {
+			left = next - weft_now();
+			if (weft_sleep(left) < 0)
+				break;
+			/* A period that took too long is made up for by a shorter sleep, but not many of them. */
+			next += left < -c->period ? c->period - left : c->period;
+		}
 	}
 }
 

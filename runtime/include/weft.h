@@ -250,7 +250,7 @@ struct weft_plugin {
 	int (*run)(void *state);                         /* required */
 	void (*stop)(void *state);                       /* may be NULL */
 	void (*fini)(void *state);                       /* may be NULL */
-							 /* New members go here, and only here. */
+	/* New members go here, and only here. */
 };
 
 #ifdef __cplusplus

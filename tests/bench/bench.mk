@@ -27,7 +27,7 @@ $(B)/bench/go: $(BENCH_GO)
 	@mkdir -p $(@D)
 	$(Q)cd $(BENCH)/go && GOFLAGS=-mod=mod GOTOOLCHAIN=local go build -o $(abspath $@) .
 
-BENCH_HAVE_GO := $(shell command -v go 2>/dev/null)
+BENCH_HAVE_GO := $(shell PATH='$(PATH)' command -v go 2>/dev/null)
 
 .PHONY: bench check-million check-instructions
 bench: $(B)/bench/weft $(B)/bench/floor $(if $(BENCH_HAVE_GO),$(B)/bench/go)

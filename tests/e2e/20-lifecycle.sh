@@ -61,7 +61,7 @@ check "second signal: not a clean end ($STATUS)" test "$STATUS" != 0 -a "$STATUS
 between "second signal: at once, in ms" $(($(now_ms) - start)) 0 $((1000 * E2E_SLOW))
 
 # Every P wedged: still status 1 within the time.
-for how in loop read stdout; do
+for how in loop read $(tsan || echo stdout); do
 	config "{ \"shutdown_timeout\": \"1s\",
 		\"instances\": [ { \"name\": \"stuck\", \"plugin\": \"wedge.so\", \"config\": { \"how\": \"$how\", \"goroutines\": 4 } } ] }"
 	weftd_start
@@ -74,7 +74,8 @@ for how in loop read stdout; do
 done
 
 # 20,000 parked goroutines are called off and awaited.
-config '{ "instances": [ { "name": "crowd", "plugin": "parked.so", "config": { "receiving": 20000, "locking": 100 } } ] }'
+config "{ \"instances\": [ { \"name\": \"crowd\", \"plugin\": \"parked.so\",
+	\"config\": { \"receiving\": $(crowd 20000), \"locking\": 100 } } ] }"
 weftd_start
 check "20,000 goroutines start" wait_until 20 logged 'all started'
 weftd_stop

@@ -25,10 +25,17 @@ config '{ "http": { "max_collections": 1 }, "instances": [ { "name": "burn", "pl
 weftd_start
 free() { get '/debug/pprof/profile?seconds=1'; [ "$CODE" = 200 ]; }
 
-curl -s -m 60 -o "$T/long" "$URL/debug/pprof/profile?seconds=30" &
-long=$!
-STARTED+=("$long")
-full() { get '/debug/pprof/profile?seconds=1'; [ "$CODE" = 429 ]; }
+long=
+full() {
+	# Either of the two may be the first to be served; a long one that came second is sent again.
+	if [ -z "$long" ] || gone "$long"; then
+		curl -s -m 60 -o "$T/long" "$URL/debug/pprof/profile?seconds=30" &
+		long=$!
+		STARTED+=("$long")
+	fi
+	get '/debug/pprof/profile?seconds=1'
+	[ "$CODE" = 429 ] && ! gone "$long"
+}
 check "one collection too many gets 429" wait_until 10 full
 match "429 says when to come again" "$(header Retry-After)" '^[0-9]+$'
 eq "429 has X-Go-Pprof" "$(header X-Go-Pprof)" 1

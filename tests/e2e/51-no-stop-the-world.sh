@@ -3,7 +3,7 @@
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins churn
-PARKED=100000
+PARKED=$(crowd 100000)
 config "{ \"instances\": [ { \"name\": \"crowd\", \"plugin\": \"churn.so\",
 	\"config\": { \"parked\": $PARKED, \"per_second\": 1000, \"report\": \"$T/report\" } } ] }"
 weftd_start
@@ -11,7 +11,9 @@ check "$PARKED goroutines start" wait_until 60 logged 'all started'
 measuring() { [ "$(wc -l <"$T/report" 2>/dev/null || echo 0)" -gt 100 ]; }
 check "the sleeper reports" wait_until 20 measuring
 
-# Ten dumps and ten idle windows in turn; then the ids and the lateness of both kinds of window.
+# Ten dumps and ten idle windows in turn; then the ids and the lateness of both kinds of window. Whatever
+# else runs on this machine can only make the sleeper later, so of three attempts one has to be in time;
+# the dumps have to be right in each.
 if python3 - "$URL" "$T/report" "$PARKED" "$E2E_SLOW" "$T/dump" <<'EOF'
 import re
 import statistics
@@ -26,7 +28,7 @@ failed = 0
 def result(good, text):
     global failed
     failed += not good
-    print(f"{'ok' if good else 'not ok'} - 51-no-stop-the-world: {text}")
+    print(f"{'ok' if good else 'not ok'} - 51-no-stop-the-world: {text}", flush=True)
 
 
 def dump():
@@ -39,63 +41,69 @@ def dump():
         return start, end, f.read()
 
 
-def ids(text):
-    return [int(i) for i in re.findall(r"^goroutine (\d+) \[", text, re.M)]
+def windows():
+    """(dumps, idle): each a list of (start, end, ...); pauses keep one from counting for the next."""
+    dumps, idle = [], []
+    for _ in range(10):
+        time.sleep(0.1)
+        dumps.append(dump())
+        time.sleep(0.1)
+        start = time.monotonic_ns()
+        time.sleep(max(0.2, (dumps[-1][1] - dumps[-1][0]) / 1e9))
+        idle.append((start, time.monotonic_ns()))
+    return dumps, idle
 
 
-def settle(seconds):
-    """The time between windows: what a window left behind must not count for the next."""
-    time.sleep(seconds)
+def count(text, regex):
+    return len(re.findall(regex, text, re.M))
 
 
-dumps, idle = [], []
-for _ in range(10):
-    settle(0.1)
-    dumps.append(dump())
-    settle(0.1)
-    start = time.monotonic_ns()
-    settle(max(0.2, (dumps[-1][1] - dumps[-1][0]) / 1e9))
-    idle.append((start, time.monotonic_ns()))
-lengths = [(end - start) / 1e9 for start, end, _ in dumps]
-print(f"    a dump takes {statistics.median(lengths):.2f} s (to {max(lengths):.2f} s), "
-      f"{len(dumps[0][2]) / 1e6:.1f} MB")
-
-seen = [ids(text) for _, _, text in dumps]
-result(all(len(s) == len(set(s)) for s in seen), "no goroutine appears twice in a dump")
-sets = [set(s) for s in seen]
-missing = [len((before & after) - now) for before, now, after in zip(sets, sets[1:], sets[2:])]
-result(not any(missing), f"who lived before and after a dump is in it ({sum(missing)} missing)")
-counts = [len(re.findall(r"^churn_parked\(", text, re.M)) for _, _, text in dumps]
-result(all(c == parked for c in counts), f"every parked goroutine has its stack ({min(counts)} to {max(counts)} of {parked})")
-bare = [len(re.findall(r"^goroutine \d+ \[[^]]*\]:\n\n", text, re.M)) for _, _, text in dumps]
-result(not any(bare), f"no goroutine is without a stack ({sum(bare)})")
-wrong = [len(re.findall(r"^goroutine \d+ \[sleep\]:\n(?:(?!goroutine ).*\n)*?churn_parked\(", text, re.M)) for _, _, text in dumps]
-result(not any(wrong), f"no stack belongs to another ({sum(wrong)})")
+def check_dumps(dumps):
+    lengths = [(end - start) / 1e9 for start, end, _ in dumps]
+    print(f"    a dump takes {statistics.median(lengths):.2f} s (to {max(lengths):.2f} s), {len(dumps[0][2]) / 1e6:.1f} MB")
+    texts = [text for _, _, text in dumps]
+    seen = [re.findall(r"^goroutine (\d+) \[", text, re.M) for text in texts]
+    sets = [set(s) for s in seen]
+    result(all(len(s) == len(d) for s, d in zip(sets, seen)), "no goroutine appears twice in a dump")
+    missing = sum(len((before & after) - now) for before, now, after in zip(sets, sets[1:], sets[2:]))
+    result(missing == 0, f"who lived before and after a dump is in it ({missing} missing)")
+    counts = [count(text, r"^churn_parked\(") for text in texts]
+    result(set(counts) == {parked}, f"every parked goroutine has its stack ({min(counts)} to {max(counts)} of {parked})")
+    bare = sum(count(text, r"^goroutine \d+ \[[^]]*\]:\n\n") for text in texts)
+    result(bare == 0, f"no goroutine is without a stack ({bare})")
+    wrong = sum(count(text, r"^goroutine \d+ \[sleep\]:\n(?:(?!goroutine ).*\n)*?churn_parked\(") for text in texts)
+    result(wrong == 0, f"no stack belongs to another ({wrong})")
 
 
-def late():
-    with open(report, encoding="ascii") as f:
-        return [tuple(map(int, line.split())) for line in f if line.count(" ") == 1 and line.endswith("\n")]
+def reported(until):
+    """The sleeper's report, once it reaches that instant."""
+    end = time.monotonic() + 20 * slow
+    while True:
+        with open(report, encoding="ascii") as f:
+            samples = [tuple(map(int, line.split())) for line in f if line.count(" ") == 1 and line.endswith("\n")]
+        if samples[-1][0] >= until or time.monotonic() > end:
+            return samples
+        time.sleep(0.1)
 
 
-last = idle[-1][1]
-end = time.monotonic() + 20 * slow
-while time.monotonic() < end and (not late() or late()[-1][0] < last):
-    settle(0.2)
-samples = late()
+def late(samples, within):
+    """Number, p99 and maximum of the lateness in ms of those who woke in these windows."""
+    got = sorted(ns / 1e6 for at, ns in samples if any(w[0] <= at <= w[1] for w in within)) or [-1]
+    return len(got), got[int(len(got) * 0.99)], got[-1]
 
 
-def within(windows):
-    got = sorted(l / 1e6 for at, l in samples if any(a <= at <= b for a, b, *_ in windows))
-    return len(got), got[int(len(got) * 0.99)] if got else -1, got[-1] if got else -1
-
-
-n, p99, worst = within(dumps)
-n0, p99_idle, worst_idle = within(idle)
-print(f"    sleeper, ms late: dumps p99 {p99:.2f} max {worst:.2f} ({n}); idle p99 {p99_idle:.2f} max {worst_idle:.2f} ({n0})")
-result(n > 50 and n0 > 50, "the sleeper slept in both kinds of window")
-result(p99 <= 2 * p99_idle + 2, f"p99 during dumps {p99:.2f} ms, at most 2 x {p99_idle:.2f} + 2")
-result(worst <= 2 * worst_idle + 2, f"max during dumps {worst:.2f} ms, at most 2 x {worst_idle:.2f} + 2")
+in_time = False
+for attempt in range(3):
+    dumps, idle = windows()
+    check_dumps(dumps)
+    samples = reported(idle[-1][1])
+    n, p99, worst = late(samples, dumps)
+    n0, p99_idle, worst_idle = late(samples, idle)
+    print(f"    ms late: during dumps p99 {p99:.2f} max {worst:.2f} ({n} sleeps), idle p99 {p99_idle:.2f} max {worst_idle:.2f} ({n0})")
+    in_time = n > 50 and n0 > 50 and p99 <= 2 * p99_idle + 2 and worst <= 2 * worst_idle + 2
+    if in_time:
+        break
+result(in_time, "a 1 ms sleeper's p99 and maximum during dumps are at most 2 x those of idle windows + 2 ms")
 sys.exit(1 if failed else 0)
 EOF
 then ok "dumps and idle windows"; else fail "dumps and idle windows"; fi

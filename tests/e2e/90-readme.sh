@@ -42,7 +42,7 @@ start() { # BLOCK: on a terminal, as a user's second one would be
 	mkfifo "$keys"
 	# Read and write, so that neither side waits for the other to open it.
 	# A background job of a script ignores SIGINT; what it starts must not.
-	env --default-signal=INT,QUIT script -qfec "bash '$1'" "$out" <>"$keys" >/dev/null 2>&1 &
+	env --default-signal=INT,QUIT script -qfec "exec $(<"$1")" "$out" <>"$keys" >/dev/null 2>&1 &
 	STARTED+=("$!")
 	terminals+=("$! $out $keys")
 	if grep -q 'pprof -http' "$1"; then

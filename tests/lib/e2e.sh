@@ -211,6 +211,13 @@ weftd_run() {
 	ERR=$(cat "$T/err")
 }
 
+# ThreadSanitizer: at most 8,128 goroutines, and it flushes stdout when the process ends, so that one
+# whose stdout is locked for ever does not end by itself.
+tsan() { [ "${V:-}" = tsan ]; }
+
+# crowd N: how many goroutines a test of N may have.
+crowd() { if tsan && [ "$1" -gt 5000 ]; then echo 5000; else echo "$1"; fi; }
+
 # busy N: keep N CPUs busy until the script ends.
 busy() {
 	local i

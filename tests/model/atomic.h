@@ -73,7 +73,7 @@
 #define atomic_signal_fence(order) ((void)0)
 
 #define rt_light() ((void)0)
-#define rt_pause() ((void)0)
+#define rt_pause() mc_pause()
 #define rt_heavy() mc_heavy()
 
 #endif

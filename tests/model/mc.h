@@ -9,13 +9,19 @@
  * Memory is x86-TSO.  Relaxed and release stores go to the thread's store buffer, in order; moving the
  * oldest one to memory is a step of its own.  Loads look into the own buffer first.  Locked operations,
  * full fences and system calls wait until the own buffer is empty.  rt_light() is nothing.  rt_heavy()
- * goes on when each other thread's buffer has been empty at one moment since (what membarrier does).
- * What the compiler may reorder is not modelled, nor are weaker processors; plain data takes effect
+ * goes on when each other thread's earlier stores have been in memory at one moment since (what membarrier
+ * does).  What the compiler may reorder is not modelled, nor are weaker processors; plain data takes effect
  * at once, which is right as long as there are no data races (ThreadSanitizer's part).
  *
- * Reductions, all exact: what only one thread touches, or nobody writes, is no scheduling point (found
- * out while searching; when it turns out wrong the search starts over); putting a store into the buffer
- * is none unless the case uses rt_heavy().
+ * Reductions, all exact:
+ *   - what only one thread touches, or nobody writes, is no scheduling point.  Found out while searching;
+ *     when it turns out wrong the search starts over.
+ *   - putting a store into the buffer is none: nobody sees that.  For a heavy barrier of another thread,
+ *     stores since the last step count as not made yet, the way that allows more.
+ *   - a store is moved to memory right before a step that it matters to, not earlier.
+ *
+ * A case too large for that has a bound on preemptions, and its line says so: a thread that could go on is
+ * interrupted at most so often (going on with another one while it is blocked, asleep or pauses is free).
  *
  * Wrong is: a call of mc_fail(), a crash, an end (nothing can happen any more) in which a thread that is
  * no daemon has not returned or the case's end() objects, and a state from which no end can be reached.
@@ -33,6 +39,7 @@ struct mc_case {
 	const char *name;
 	void (*setup)(void); /* before any thread runs: mc_thread(), values; atomic operations take effect at once */
 	void (*end)(void);   /* in every end: mc_fail() if it is wrong; NULL: nothing to ask */
+	int preemptions;     /* only so often may a thread be interrupted that could go on; 0: no bound */
 };
 extern const struct mc_case mc_cases[]; /* ended by a name of NULL */
 
@@ -43,6 +50,9 @@ void mc_daemon(const char *name, void (*fn)(void *arg), void *arg); /* need not 
 void *mc_stack(size_t bytes);
 
 void mc_stack_live(void *sp); /* what is live on it at first */
+
+/* Nobody decides anything by these bytes (counters, what only dumps show): no scheduling point. */
+void mc_hint(const volatile void *p, size_t bytes);
 
 /* From threads */
 int mc_self(void);              /* 0, 1, ... in the order of mc_thread(); -1: setup() or end() */
@@ -69,5 +79,6 @@ void mc_rmw(volatile void *p, unsigned size, const char *text);
 void mc_rmw_done(const volatile void *p, unsigned size, bool written);
 void mc_fence(void);
 void mc_heavy(void);
+void mc_pause(void); /* it waits for another thread: going on with one is no preemption */
 
 #endif

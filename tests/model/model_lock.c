@@ -145,11 +145,11 @@ static void wake_late(void)
 }
 
 const struct mc_case mc_cases[] = {
-	{ "lock: two threads, twice each", two, end_two },
-	{ "lock: three threads", three, end_three },
-	{ "lock: with trylock and another lock beside it", with_try, end_three },
-	{ "note: woken before, while or after it waits", wake_once, NULL },
-	{ "note: two wake it", wake_twice, NULL },
-	{ "note: with a limit", wake_late, NULL },
-	{ NULL, NULL, NULL },
+	{ "lock: two threads, twice each", two, end_two, 0 },
+	{ "lock: three threads", three, end_three, 0 },
+	{ "lock: with trylock and another lock beside it", with_try, end_three, 0 },
+	{ "note: woken before, while or after it waits", wake_once, NULL, 0 },
+	{ "note: two wake it", wake_twice, NULL, 0 },
+	{ "note: with a limit", wake_late, NULL, 0 },
+	{ NULL, NULL, NULL, 0 },
 };

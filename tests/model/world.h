@@ -5,7 +5,8 @@
  * goroutines.  Every M is a thread of the model; a goroutine is code on a stack of its own that moves from
  * one to the other.
  *
- * An M is told apart from a goroutine by what it does, not by its thread: see `rt_tls_m`. */
+ * There must be an M more than could be on its way to sleep at once: rt_m_new() fails when none is left, and
+ * then work waits for sysmon, which is not here. */
 #ifndef WEFT_MODEL_WORLD_H
 #define WEFT_MODEL_WORLD_H
 
@@ -25,10 +26,14 @@
 #define lock inst_lock
 #include <inst.c>
 #undef lock
-#include <revoke.c>
 #include <runq.c>
 #include <sched.c>
 #include <timer.c>
+#ifdef WORLD_REQUEUE
+#define rt_requeue WORLD_REQUEUE
+#endif
+#include <revoke.c>
+#undef rt_requeue
 
 #define WORLD_MS 3
 #define WORLD_PS 2
@@ -207,10 +212,14 @@ static void world_new(uint32_t n_ps)
 		struct p *p = sched.ps[i] = &ps[i];
 
 		p->id = i;
-		p->rng = 1;
+		p->rng = 0; /* stays 0: a number that changes all the time would make every state new */
 		p->turn_at = UINT64_MAX;
 		p->heap = heaps[i];
 		p->cap_timers = 4;
+		mc_hint(&p->m, sizeof p->m);
+		mc_hint(&p->idle, sizeof p->idle);
+		mc_hint(&p->tick, sizeof p->tick);
+		mc_hint(&p->created, (size_t)((char *)(p + 1) - (char *)&p->created));
 		st(&p->first, INT64_MAX);
 		st(&p->first_tsc, UINT64_MAX);
 		idle_put(p);
@@ -266,6 +275,10 @@ static struct g *world_g(void (*fn)(void *), void *arg)
 	st(&g->wait, (uint64_t)(n_gs + 1) << 25);
 	st(&g->inst, &world_inst);
 	st(&g->status, RT_G_RUNNABLE);
+	mc_hint(&g->seq, sizeof g->seq);
+	mc_hint(&g->since_tsc, sizeof g->since_tsc);
+	mc_hint(&g->tid, sizeof g->tid);
+	mc_hint(&g->m, sizeof g->m);
 	/* An arena of its own, in which it is the first. */
 	a->base = (char *)g + RT_G_SIZE - RT_SLOT;
 	st(&a->opened, 64);

@@ -61,7 +61,7 @@ static volatile char *volatile nowhere;
 #pragma GCC diagnostic ignored "-Winfinite-recursion"
 RT_NOINLINE static int deeper(volatile char *from, int n)
 {
-	volatile char frame[200];
+	volatile char frame[200] = { 0 };
 
 	frame[0] = *from;
 	frame[n % 200] = 1;
