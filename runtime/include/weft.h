@@ -242,6 +242,7 @@ const weft_conf *weft_conf_sub(const weft_conf *c, const char *key);
 
 /* --- The plugin itself ---------------------------------------------------------- */
 
+/* Grows at its end only. */
 struct weft_plugin {
 	uint32_t abi, size; /* filled in by WEFT_PLUGIN; first, forever */
 	const char *name, *version, *about;
@@ -250,7 +251,6 @@ struct weft_plugin {
 	int (*run)(void *state);                         /* required */
 	void (*stop)(void *state);                       /* may be NULL */
 	void (*fini)(void *state);                       /* may be NULL */
-	/* New members go here, and only here. */
 };
 
 #ifdef __cplusplus

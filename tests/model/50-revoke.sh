@@ -4,6 +4,6 @@
 model revoke
 plant 'no heavy barrier where a P is taken' revoke.c '/^	rt_heavy\(\);/d'
 plant 'in_rt is looked at before own is changed' revoke.c '/^bool rt_borrow/,/^}/{s/^	uint32_t owned = RT_OWNED;/&\n	uint32_t in = ld_acq(\&m->in_rt);/;s/if \(ld_acq\(&m->in_rt\)\)/if (in)/}'
-plant 'entering looks at own first' rt.h '/^static inline struct m \*rt_enter\(/,/^}/{s/^	st\(&m->in_rt, 1\);/	uint32_t own = ld(\&m->own);\n&/;s/ld\(&m->own\) != RT_OWNED/own != RT_OWNED/}'
+plant 'entering looks at own first' rt.h '/^static inline struct m \*rt_enter\(/,/^}/{s/^	st\(&m->in_rt, 1\);/	uint32_t own = ld(\&m->own);\n&/;s/ld_acq\(&m->own\) != RT_OWNED/own != RT_OWNED/}'
 plant 'entering does not wait for who looks' revoke.c '/^RT_COLD struct m \*rt_enter_slow/,/^}/s/== RT_REVOKING\)/== 77)/'
 plant 'a P is given up without asking' sched.c 's/while \(!cas\(&m->own, &owned, RT_NO_P\)\)/for (st_sc(\&m->own, RT_NO_P); 0;)/'
