@@ -212,12 +212,6 @@ static void change(struct g *g, uint64_t name)
 	}
 }
 
-/* Pushes that found no room, above the set that g has now. */
-static uint32_t over_inherited(const struct g *g)
-{
-	return (uint32_t)(uintptr_t)g->label_stack;
-}
-
 /* The present set if the goroutine itself made it. */
 static struct set *own_top(struct g *g)
 {
@@ -233,8 +227,8 @@ static void over_add(struct g *g, uint32_t n)
 
 	if (top)
 		top->over += n;
-	else /* the frame pointer serves as a plain counter: nothing else is kept per goroutine */
-		g->label_stack = (struct label_frame *)(uintptr_t)(over_inherited(g) + n);
+	else
+		g->labels_over += n;
 }
 
 /* Undo the latest push of g's own; false: there is none. */
@@ -243,7 +237,7 @@ static bool pop(struct g *g)
 	struct set *top = own_top(g);
 	uint64_t name = ld(&g->labels);
 
-	if (top ? top->over : over_inherited(g)) {
+	if (top ? top->over : g->labels_over) {
 		over_add(g, (uint32_t)-1);
 		return true;
 	}
@@ -263,7 +257,7 @@ void rt_labels_drop(struct g *g)
 		;
 	inherited = ld(&g->labels);
 	st(&g->labels, 0);
-	g->label_stack = NULL;
+	g->labels_over = 0;
 	rt_labels_unref(inherited);
 }
 

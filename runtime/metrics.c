@@ -52,7 +52,8 @@ void weft_read_counters(struct weft_counters *out)
 	rt_rec_counters(out);
 	rt_stacktab_counters(out);
 	rt_label_counters(out);
-	rt_fatal_counters(out);
+	rt_cpu_counters(out);
+	rt_log_counters(out);
 	rt_unwind_counters(out);
 	rt_capture_counters(out);
 }

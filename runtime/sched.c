@@ -1,38 +1,23 @@
-/* sched.c - who runs next: parking, making runnable, looking for work, idling.
+/* sched.c - who runs next: switching, parking, making runnable.
  *
  * A goroutine that stops picks its successor itself (pick(): its own P's queues only) and switches
  * straight to it.  When there is none, or when the clock says that something else is due, it switches
- * to the M's own stack, where rt_loop() looks further.
+ * to the M's own stack, where rt_loop() looks further (idle.c).
  *
  * Order on a P: run-next, woken (first in, first out), spawned (newest first).  That order may starve,
  * so each TURN of time the oldest of the global queue, of the spawned and of the woken goes first, in
  * rotation; and run-next only jumps the queue until the slice it inherits is over.  Time is read once a
  * scheduler step when the recorder needs it anyway, else once in CLOCK_PICKS picks.
  *
- * Waking workers.  Two rules, to be read together; lines with the same number pair up:
- *
- *   who adds work			a worker that finds nothing
- *   1 put the goroutine on a queue	2 give its P to the idle list, n_idle_ps++ (sched.lock)
- *     (compiler barrier)		2 n_spinning-- if it span
- *   2 n_idle_ps > 0 and nobody spins?	  heavy barrier
- *     then wake one, which spins	1 look at every queue once more
- *
- * Either the one who adds sees the idle P, or the idle worker sees the goroutine.  A worker that spins
- * and finds work wakes the next before it runs it (so a burst wakes workers one after the other, not all
- * at once); at most half of the busy workers spin.
- *
  * A hand-over (RT_READY_NEXT) wakes nobody: the one who hands over usually stops soon, and a wake-up
  * across threads costs as much as a hundred switches.  Where that guess is wrong sysmon sees run-next
  * waiting behind the same goroutine, moves it to the global queue, and makes the P `eager`: its next
  * hand-overs do wake a worker. */
+#include "idle.h"
 #include "rt.h"
 #include "sanity.h"
 
-#define SLICE (10 * WEFT_MS)
-#define TURN (1 * WEFT_MS)
 #define CLOCK_PICKS 16
-#define STEAL_ROUNDS 4
-#define SPIN_PAUSES 40
 
 struct rt_sched sched;
 
@@ -182,387 +167,28 @@ static inline struct g *pick(struct m *m)
 	return g ? g : rt_spawn_get(p);
 }
 
-/* The TURN is over: whose oldest goes first?  NULL: nobody's. */
-static struct g *fair_turn(struct p *p)
-{
-	struct g *g = NULL;
+/* --- The scheduler on the M's own stack --------------------------------------------------------------- */
 
-	if (p->next && rt_tsc() >= p->slice_end) {
-		rt_runq_put(p, p->next);
-		p->next = NULL;
-		st(&p->has_next, 0);
-	}
-	for (int i = 0; i < 3 && !g; i++) {
-		switch (p->turn++ % 3) {
-		case 0:
-			g = rt_global_get(p, 1);
-			break;
-		case 1:
-			g = rt_spawn_get_oldest(p);
-			break;
-		case 2:
-			g = p->next ? NULL : rt_runq_get(p);
-			break;
-		}
-	}
-	return g;
-}
-
-static uint64_t next_random(struct p *p)
-{
-	p->rng ^= p->rng << 13;
-	p->rng ^= p->rng >> 7;
-	p->rng ^= p->rng << 17;
-	return p->rng;
-}
-
-/* A look around the other Ps, in random order. */
-static struct g *steal_round(struct m *m, struct p *p, int64_t now)
-{
-	uint32_t n = sched.maxprocs, at = (uint32_t)(next_random(p) % n);
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct p *victim = sched.ps[(at + i) % n];
-		struct g *g;
-
-		if (victim == p)
-			continue;
-		if (ld(&victim->first) <= now && rt_timers_run(m, victim, now)) {
-			g = rt_runq_get(p);
-			if (g)
-				return g;
-		}
-		if (rt_runq_empty(victim))
-			continue;
-		g = rt_steal(p, victim);
-		if (g) {
-			bump(&p->steals, 1);
-			return g;
-		}
-	}
-	return NULL;
-}
-
-static struct g *spin(struct m *m, struct p *p)
-{
-	if (!m->spinning && 2 * ld(&sched.n_spinning) >= (int32_t)(sched.maxprocs - ld(&sched.n_idle_ps)))
-		return NULL;
-	if (!m->spinning) {
-		m->spinning = true;
-		add(&sched.n_spinning, 1);
-	}
-	for (int round = 0; round < STEAL_ROUNDS; round++) {
-		struct g *g = steal_round(m, p, rt_now());
-
-		if (!g)
-			g = rt_global_get(p, RT_RUNQ);
-		if (g || ld(&sched.stopping))
-			return g;
-		for (int i = 0; i < SPIN_PAUSES; i++)
-			rt_pause();
-	}
-	return NULL;
-}
-
-/* --- Idling ---------------------------------------------------------------------------------------------- */
-
-void rt_p_acquire(struct m *m, struct p *p)
-{
-	st(&p->m, m);
-	st(&m->p, p);
-	st_rel(&m->own, RT_OWNED); /* pairs with the CAS in rt_revoke() */
-	if (rt_rec_on) {
-		m->tsc = rt_tsc();
-		rt_record(m, RT_EV_PROC_START, 0, 0, p->id, 0, ++p->trace_seq);
-	}
-}
-
-/* m gives up its P; the caller passes it on. */
-static struct p *release_p(struct m *m)
-{
-	struct p *p = ld(&m->p);
-	uint32_t owned = RT_OWNED;
-
-	/* Whoever borrows it for a moment gives it back. */
-	while (!cas(&m->own, &owned, RT_NO_P)) {
-		owned = RT_OWNED;
-		rt_pause();
-	}
-	if (rt_rec_on) {
-		m->tsc = rt_tsc();
-		rt_record(m, RT_EV_PROC_STOP, 0, 0, p->id, 0, p->trace_seq);
-		rt_rec_release(m);
-	}
-	st(&p->m, NULL);
-	st(&m->p, NULL);
-	return p;
-}
-
-static void idle_put(struct p *p) /* under sched.lock */
-{
-	p->idle_next = sched.idle_ps;
-	sched.idle_ps = p;
-	st(&p->idle, 1);
-	st(&sched.n_idle_ps, ld(&sched.n_idle_ps) + 1);
-}
-
-struct p *rt_idle_p_get(void) /* under sched.lock */
-{
-	struct p *p = sched.idle_ps;
-
-	if (p) {
-		sched.idle_ps = p->idle_next;
-		st(&p->idle, 0);
-		st(&sched.n_idle_ps, ld(&sched.n_idle_ps) - 1);
-		if (unlikely(sched.sysmon_asleep))
-			rt_sysmon_kick();
-	}
-	return p;
-}
-
-/* Line 1 of the head's right column, after the heavy barrier. */
-static bool work_anywhere(void)
-{
-	if (ld(&sched.n_global))
-		return true;
-	for (uint32_t i = 0; i < sched.maxprocs; i++)
-		if (!rt_runq_empty(sched.ps[i]))
-			return true;
-	return false;
-}
-
-/* Take an idle P back to look (spin) for the work there is after all.  False: none idle. */
-static bool retake(struct m *m)
-{
-	struct p *p;
-
-	rt_lock(&sched.lock);
-	p = rt_idle_p_get();
-	rt_unlock(&sched.lock);
-	if (!p)
-		return false;
-	m->spinning = true;
-	add(&sched.n_spinning, 1);
-	rt_p_acquire(m, p);
-	return true;
-}
-
-/* The timekeeper got work.  If idle Ps still have timers, another idle M has to keep time: woken with no
- * P it goes round sleep_idle() once more.  Under sched.lock. */
-static void next_timekeeper(void)
-{
-	for (struct p *p = sched.idle_ps; p && sched.idle_ms; p = p->idle_next) {
-		if (ld(&p->first) != INT64_MAX) {
-			struct m *m = sched.idle_ms;
-
-			sched.idle_ms = m->idle_next;
-			rt_note_wake(&m->note);
-			return;
-		}
-	}
-}
-
-/* Sleep until given a P (m->next_p), or, as the timekeeper, until a timer is due and a P idle. */
-static void sleep_idle(struct m *m)
-{
-	for (;;) {
-		int64_t until = rt_timers_first();
-		bool woken;
-		struct p *p;
-
-		rt_lock(&sched.lock);
-		if (sched.stopping) {
-			rt_unlock(&sched.lock);
-			return;
-		}
-		/* The earliest timer decides who keeps time; an M that sleeps with a later limit goes on. */
-		if (until < sched.idle_until && sched.idle_ps) {
-			sched.timekeeper = m;
-			sched.idle_until = until;
-		} else {
-			until = INT64_MAX;
-		}
-		m->next_p = NULL;
-		m->idle_next = sched.idle_ms;
-		sched.idle_ms = m;
-		rt_unlock(&sched.lock);
-
-		woken = rt_note_wait(&m->note, until);
-
-		rt_lock(&sched.lock);
-		if (sched.timekeeper == m) {
-			sched.timekeeper = NULL;
-			sched.idle_until = INT64_MAX;
-			if (woken)
-				next_timekeeper();
-		}
-		if (!woken && rt_idle_m_remove(m)) {
-			p = rt_idle_p_get();
-			rt_unlock(&sched.lock);
-			if (!p)
-				continue; /* all Ps run: they see to timers themselves */
-			rt_p_acquire(m, p);
-			return;
-		}
-		rt_unlock(&sched.lock);
-		if (!woken) /* taken off the list just now: the wake-up is on its way */
-			(void)rt_note_wait(&m->note, INT64_MAX);
-		p = m->next_p;
-		if (p) {
-			rt_p_acquire(m, p);
-			return;
-		}
-		if (ld(&sched.stopping))
-			return;
-	}
-}
-
-/* Nothing to run: give the P up, make sure that nothing was missed, sleep. */
-static void go_idle(struct m *m)
-{
-	bool span = m->spinning;
-
-	if (ld(&m->p)) {
-		struct p *p;
-
-		rt_lock(&sched.lock);
-		if (ld(&sched.n_global) || ld(&sched.stopping)) {
-			rt_unlock(&sched.lock);
-			return;
-		}
-		p = release_p(m);
-		idle_put(p);
-		rt_unlock(&sched.lock);
-	}
-	if (span) {
-		m->spinning = false;
-		add_sc(&sched.n_spinning, -1);
-	}
-	rt_heavy();
-	if (work_anywhere() && retake(m))
-		return;
-	sleep_idle(m);
-}
-
-/* --- Looking for work --------------------------------------------------------------------------------------- */
-
-/* Have found something while spinning: let the next one look. */
-static void stop_spinning(struct m *m)
-{
-	m->spinning = false;
-	if (add_sc(&sched.n_spinning, -1) == 1)
-		rt_wake_one();
-}
-
-/* NULL: again (or the runtime stops). */
-static struct g *find(struct m *m)
-{
-	struct p *p = ld(&m->p);
-	int64_t now;
-	struct g *g = NULL;
-
-	if (!p)
-		return NULL;
-	m->tsc = rt_tsc();
-	now = rt_now();
-	if (ld(&p->first) <= now)
-		(void)rt_timers_run(m, p, now);
-	if (m->tsc >= p->turn_at) {
-		p->turn_at = m->tsc + rt_ns_span_tsc(TURN);
-		g = fair_turn(p);
-	}
-	if (!g && p->next) {
-		g = p->next;
-		p->next = NULL;
-		st(&p->has_next, 0);
-		return g; /* inherits the slice */
-	}
-	if (!g)
-		g = rt_runq_get(p);
-	if (!g)
-		g = rt_spawn_get(p);
-	if (!g)
-		g = rt_global_get(p, RT_RUNQ);
-	if (!g)
-		g = spin(m, p);
-	p->slice_end = m->tsc + rt_ns_span_tsc(SLICE);
-	return g;
-}
-
-/* The scheduler on the M's own stack.  Returns when the M shall end; it then has no P. */
+/* Returns when the M shall end; it then has no P. */
 void rt_loop(struct m *m)
 {
 	while (!ld(&sched.stopping)) {
-		struct g *g = find(m);
+		struct g *g = rt_find(m);
 
 		if (!g) {
-			go_idle(m);
+			rt_go_idle(m);
 			continue;
 		}
 		if (m->spinning)
-			stop_spinning(m);
+			rt_stop_spinning(m);
 		m->after = RT_AFTER_NOTHING;
 		m = switch_to(m, g, false);
 	}
 	if (ld(&m->p)) {
 		rt_lock(&sched.lock);
-		idle_put(release_p(m));
+		rt_idle_p_put(rt_p_release(m));
 		rt_unlock(&sched.lock);
 	}
-}
-
-/* --- Waking workers ---------------------------------------------------------------------------------------------- */
-
-bool rt_idle_m_remove(struct m *m) /* under sched.lock */
-{
-	for (struct m **at = &sched.idle_ms; *at; at = &(*at)->idle_next) {
-		if (*at == m) {
-			*at = m->idle_next;
-			return true;
-		}
-	}
-	return false;
-}
-
-void rt_run_p(struct p *p, bool spinning)
-{
-	struct m *m;
-
-	rt_lock(&sched.lock);
-	m = sched.idle_ms;
-	if (m)
-		sched.idle_ms = m->idle_next;
-	rt_unlock(&sched.lock);
-	if (m) {
-		m->spinning = spinning;
-		m->next_p = p;
-		rt_note_wake(&m->note);
-		return;
-	}
-	if (rt_m_new(p, spinning) == 0)
-		return;
-	/* No thread to be had: fewer Ms.  The P stays idle; whoever adds work tries again. */
-	if (spinning)
-		add_sc(&sched.n_spinning, -1);
-	rt_lock(&sched.lock);
-	idle_put(p);
-	rt_unlock(&sched.lock);
-}
-
-RT_NOINLINE void rt_wake_slow(void)
-{
-	int32_t none = 0;
-	struct p *p;
-
-	if (!cas(&sched.n_spinning, &none, 1))
-		return;
-	rt_lock(&sched.lock);
-	p = rt_idle_p_get();
-	rt_unlock(&sched.lock);
-	if (p)
-		rt_run_p(p, true);
-	else
-		add_sc(&sched.n_spinning, -1);
 }
 
 /* --- What goroutines call ------------------------------------------------------------------------------------------

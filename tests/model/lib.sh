@@ -35,10 +35,10 @@ model() {
 	mkdir "$TMP/rt"
 	cp "${MODEL_RUNTIME:-runtime}"/*.[ch] "$TMP/rt"
 	rm "$TMP/rt/atomic.h"
-	edit "$TMP/rt/rt.h" 's/^(#define RT_RUNQ) .*/\1 4/'
-	edit "$TMP/rt/rt.h" 's/^(#define RT_FREE_MAX) .*/\1 4/'
+	edit "$TMP/rt/base.h" 's/^(#define RT_RUNQ) .*/\1 4/'
+	edit "$TMP/rt/base.h" 's/^(#define RT_FREE_MAX) .*/\1 4/'
 	edit "$TMP/rt/lock.c" 's/^(#define SPINS) .*/\1 1/'
-	edit "$TMP/rt/sched.c" 's/^(#define STEAL_ROUNDS) .*/\1 1/'
+	edit "$TMP/rt/idle.c" 's/^(#define STEAL_ROUNDS) .*/\1 1/'
 	edit "$TMP/rt/sema.c" 's/^(#define BUCKETS) .*/\1 2/'
 	edit "$TMP/rt/inst.c" 's/^(#define INSTANCES_MAX) .*/\1 4/'
 	local part

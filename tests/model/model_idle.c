@@ -1,4 +1,4 @@
-/* model_idle.c - the rule by which workers are woken and go idle (head of sched.c), with the real scheduler:
+/* model_idle.c - the rule by which workers are woken and go idle (head of idle.c), with the real scheduler:
  * in no end does a goroutine stand in a queue while every worker sleeps. */
 #include "world.h"
 

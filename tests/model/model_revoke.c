@@ -58,7 +58,7 @@ static void revoker(void *arg)
 		return;
 	use(p);
 	rt_lock(&sched.lock);
-	idle_put(p);
+	rt_idle_p_put(p);
 	rt_unlock(&sched.lock);
 }
 
@@ -80,8 +80,8 @@ static void gives_up(void *arg)
 	struct p *p;
 
 	rt_lock(&sched.lock);
-	p = release_p(m);
-	idle_put(p);
+	p = rt_p_release(m);
+	rt_idle_p_put(p);
 	rt_unlock(&sched.lock);
 }
 

@@ -1,6 +1,6 @@
 /* world.h - the real scheduler with a few Ms, Ps and goroutines, for the models that include it.
  *
- * Real are sched.c, runq.c, revoke.c, timer.c, inst.c, rt_switch() and what rt.h has inline; rt_note from
+ * Real are sched.c, idle.c, runq.c, revoke.c, timer.c, inst.c, rt_switch() and what rt.h has inline; rt_note from
  * lock.c as well.  Stood in for: locks (plain_lock.h), clock, recorder (off), arenas, birth and death of
  * goroutines.  Every M is a thread of the model; a goroutine is code on a stack of its own that moves from
  * one to the other.
@@ -26,6 +26,7 @@
 #define lock inst_lock
 #include <inst.c>
 #undef lock
+#include <idle.c>
 #include <runq.c>
 #include <sched.c>
 #include <timer.c>
@@ -222,7 +223,7 @@ static void world_new(uint32_t n_ps)
 		mc_hint(&p->created, (size_t)((char *)(p + 1) - (char *)&p->created));
 		st(&p->first, INT64_MAX);
 		st(&p->first_tsc, UINT64_MAX);
-		idle_put(p);
+		rt_idle_p_put(p);
 	}
 }
 

@@ -1,0 +1,51 @@
+/* base.h - sizes, attributes and assertions that every file of the runtime uses. */
+#ifndef WEFT_RT_BASE_H
+#define WEFT_RT_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "atomic.h"
+#include <weft.h>
+
+#undef errno /* the runtime does not use it; results are -Exxx from sys.h */
+
+struct g;
+struct m;
+struct p;
+
+#define RT_PAGE 4096
+#define RT_LINE 64
+#define RT_SPAN_SHIFT 30 /* arenas are 1 GiB, aligned */
+#ifdef RT_TSAN
+#define RT_SLOT_SHIFT 18
+#elif defined(RT_ASAN)
+#define RT_SLOT_SHIFT 18
+#else
+#define RT_SLOT_SHIFT 16
+#endif
+#define RT_SLOT (1u << RT_SLOT_SHIFT)
+#define RT_SLOTS_PER_ARENA (1u << (RT_SPAN_SHIFT - RT_SLOT_SHIFT))
+#define RT_ARENAS_MAX 1024
+#define RT_RUNQ 256
+#define RT_MS_MAX 10000
+#define RT_FREE_MAX 64
+#define RT_STACK_CACHE 64
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define RT_CACHED __attribute__((aligned(RT_LINE)))
+#define RT_NOINLINE __attribute__((noinline))
+#define RT_COLD __attribute__((noinline, cold))
+#define RT_NOSAN __attribute__((no_sanitize("address", "thread", "undefined")))
+
+void rt_fatal(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2))); /* fatal.c */
+
+#if RT_CHECKS
+#define RT_ASSERT(c) ((c) ? (void)0 : rt_fatal("assertion failed: " #c " (%s:%d)", __FILE__, __LINE__))
+#else
+#define RT_ASSERT(c) ((void)0)
+#endif
+
+#endif

@@ -1,0 +1,287 @@
+/* gmp.h - the records: G, M, P, the scheduler's globals, instances, and the arenas that Gs live in.
+ *
+ * Each field or group of fields says who may touch it; what it does not say holds for the whole record, see rt.h. */
+#ifndef WEFT_RT_GMP_H
+#define WEFT_RT_GMP_H
+
+#include "lock.h"
+#include "park.h"
+
+#include "weft_host.h"
+#include "weft_read.h"
+
+/* --- G --- */
+
+/* Status and, above it, the wait reason: one word, g->status. */
+#define RT_G_DEAD 0u     /* no goroutine (a wiped slot reads so) */
+#define RT_G_RUNNABLE 1u /* on a queue, or about to be */
+#define RT_G_RUNNING 2u
+#define RT_G_WAITING 3u
+#define RT_G_DETACHED 4u /* running plugin code; its P was taken */
+#define RT_G_STATUS(word) ((word)&0xffu)
+#define RT_G_REASON(word) ((word) >> 8)
+
+struct g {
+	/* Park part: valid for readers while seq is even (protocol: g.c).  The M that switches away
+	 * from the goroutine writes it. */
+	_Atomic uintptr_t sp;
+	_Atomic uint32_t seq;
+	_Atomic uint32_t status;
+	_Atomic uint64_t since_tsc; /* when the status began, rt_tsc() scale; coarse */
+
+	/* The wait word: {number, open:1}.  The goroutine opens it before it parks; who changes open
+	 * to closed by CAS has won the wait, may write the outcome, and must make it runnable. */
+	_Atomic uint64_t wait;
+	int outcome;     /* of the wait, by the winner: 0, or -ECANCELED */
+	int saved_errno; /* goroutine-local errno while not running */
+	struct g *next;  /* link of whatever list it is on */
+	void *elem_done; /* channel hand-over: what the winner left, see chan.c */
+
+	/* Identity: written before id is published (release), constant for that life. */
+	_Atomic uint64_t id; /* 0: nobody */
+	_Atomic uint64_t parent;
+	_Atomic(weft_fn) fn;
+	void *arg;
+	weft_wg *wg;              /* weft_wg_go(): to be told at the end, or NULL */
+	const char *_Atomic name; /* from weft_go_opts, or NULL */
+	struct weft_inst *_Atomic inst;
+	_Atomic uint32_t created; /* stack of the go statement */
+	uint32_t slot;            /* arena * RT_SLOTS_PER_ARENA + index; constant */
+
+	/* Own goroutine; labels is also read by samplers on the same thread and by snapshots */
+	_Atomic uint64_t labels;    /* label set {slot, generation}; 0: none (label.c) */
+	_Atomic uint32_t trace_seq; /* of its recorder records */
+	_Atomic int tid;            /* thread it runs on, while RUNNING or DETACHED */
+	struct m *_Atomic m;        /* likewise */
+	uint8_t unguarded;          /* only a canary below its stack */
+	uint8_t uncreated;          /* its GO_CREATE record is still to be written, by who starts it */
+	uint8_t foreign;            /* a thread that is no M: woken through `note` */
+	struct rt_note note;
+	uint32_t labels_over; /* pushes that found no room, above the inherited set (label.c) */
+	void *fiber;          /* sanitizers' idea of this stack */
+	void *fake_stack;
+};
+
+/* Slots.  G lies at the top of its slot, the stack right below it; both are shifted down by a colour
+ * so that the hot lines of neighbours do not meet in one cache set. */
+#define RT_COLOURS 8u
+#define RT_COLOUR_STEP 128u
+#define RT_G_SIZE 256u
+_Static_assert(sizeof(struct g) <= RT_G_SIZE, "G shares its first page with the stack");
+static inline uint32_t rt_colour(uint32_t slot)
+{
+	return (slot % RT_COLOURS) * RT_COLOUR_STEP;
+}
+static inline uintptr_t rt_slot_base(const struct g *g)
+{
+	return (uintptr_t)g & ~(uintptr_t)(RT_SLOT - 1);
+}
+static inline uintptr_t rt_stack_lo(const struct g *g) /* above the guard */
+{
+	return rt_slot_base(g) + RT_PAGE;
+}
+static inline uintptr_t rt_stack_hi(const struct g *g)
+{
+	return (uintptr_t)g;
+}
+
+/* --- M --- */
+
+enum rt_own {
+	RT_NO_P,
+	RT_OWNED,
+	RT_REVOKING, /* sysmon looks whether it may */
+};
+
+/* What rt_arrive() does with the goroutine that was left. */
+enum rt_after {
+	RT_AFTER_NOTHING, /* it was the scheduler */
+	RT_AFTER_PARK,    /* waiting; drop the lock */
+	RT_AFTER_SLEEP,   /* waiting; arm a timer */
+	RT_AFTER_YIELD,   /* to the tail of the run queue */
+	RT_AFTER_GLOBAL,  /* to the global queue (it lost its P, or its slice is over) */
+	RT_AFTER_EXIT,    /* dead */
+};
+
+struct rt_chunk;
+
+struct m {
+	/* Ownership of the P (revoke.c): own is changed by its thread and, by CAS, by whoever
+	 * revokes; in_rt is written by its own thread only. */
+	_Atomic uint32_t own;   /* enum rt_own */
+	_Atomic uint32_t in_rt; /* between rt_enter() and rt_leave(), or scheduling */
+
+	/* Own thread; others read p, cur and tid as hints */
+	struct p *_Atomic p;
+	struct g *_Atomic cur; /* running here, or &g0 */
+	_Atomic int tid;       /* 0: no thread */
+	int *errno_at;         /* this thread's errno */
+	uint64_t tsc;          /* at the last record or check: at most one clock read a step */
+
+	/* From the one who switches away to rt_arrive() */
+	struct g *left;
+	enum rt_after after;
+	enum rt_wait after_reason;
+	struct rt_lock *after_lock;
+	int64_t after_when;
+	uint64_t after_number; /* of the wait word */
+
+	/* Recorder: the chunk being filled (ring.c), a cache in front of the stack table */
+	struct rt_rec *rec_at, *rec_end;
+	struct rt_chunk *chunk;
+	uint64_t rec_index; /* of the next chunk's first record */
+	uint64_t stack_hash[RT_STACK_CACHE];
+	uint32_t stack_id[RT_STACK_CACHE];
+
+	/* sched.lock, or handed over through note */
+	struct m *idle_next;
+	struct rt_note note;
+	struct p *next_p; /* from whoever wakes it */
+	bool spinning;
+
+	uint32_t index;               /* in rt_ms; constant */
+	uintptr_t stack_lo, stack_hi; /* of the thread */
+	void *altstack;
+	_Atomic(struct rt_capture *) capture; /* a look at this thread is asked for (capture.c) */
+
+	struct g g0; /* the scheduler's own record: id 0 */
+};
+
+/* --- P --- */
+
+struct rt_timer {
+	int64_t when;
+	struct g *g;
+	uint64_t goid, number; /* stale unless both still are g's */
+};
+
+/* Counters of one P: written by its owner (bump), read by anybody. */
+#define RT_P_COUNTERS(X)                                                                                               \
+	X(created)                                                                                                     \
+	X(ended) X(switches) X(steals) X(handoffs) X(spurious) X(wakes) X(timers_fired) X(timers_armed) X(timers_stale)
+
+struct p {
+	uint32_t id;
+	_Atomic uint32_t idle; /* on the idle list; sched.lock */
+	struct m *_Atomic m;
+	struct p *idle_next; /* sched.lock */
+
+	/* Owner (or revoker) only */
+	struct g *next;              /* run-next: woken by a hand-over, inherits the slice */
+	uint32_t picks;              /* since the last look at the clock */
+	uint32_t turn;               /* which queue's oldest goes next */
+	uint64_t slice_end, turn_at; /* tsc */
+	uint32_t trace_seq;          /* of its recorder records */
+	uint64_t id_next, id_end;    /* goroutine ids to give out */
+	uint64_t rng;
+	uint32_t eager;              /* hand-overs that shall wake a second worker all the same */
+	_Atomic uint32_t n_free;     /* others read it when they count */
+	struct g *free[RT_FREE_MAX]; /* dead Gs with warm stacks, newest last */
+
+	/* Owner writes, sysmon reads: has anything happened since? */
+	_Atomic uint64_t tick;     /* switches */
+	_Atomic uint32_t has_next; /* next is set */
+
+	/* Woken goroutines: first in, first out.  Owner puts at tail; everybody takes at head by CAS */
+	RT_CACHED _Atomic uint32_t head;
+	RT_CACHED _Atomic uint32_t tail;
+	struct g *_Atomic ring[RT_RUNQ];
+
+	/* Spawned goroutines: owner pushes and pops at bottom (newest), thieves take at top (oldest) */
+	RT_CACHED _Atomic int64_t top;
+	RT_CACHED _Atomic int64_t bottom;
+	struct g *_Atomic deque[RT_RUNQ];
+
+	/* Timers; under tlock, but first is read by anybody */
+	RT_CACHED struct rt_lock tlock;
+	struct rt_timer *heap;
+	uint32_t n_timers, cap_timers;
+	_Atomic uint32_t timers_now; /* n_timers, for metrics */
+	_Atomic int64_t first;       /* earliest when, INT64_MAX: none */
+	_Atomic uint64_t first_tsc;  /* the same on the tsc scale, a little early */
+
+#define X(name) _Atomic uint64_t name;
+	RT_CACHED RT_P_COUNTERS(X)
+#undef X
+		_Atomic uint64_t parks[RT_WAIT_N];
+};
+
+/* --- The scheduler's globals (sched.c, idle.c) --- */
+
+struct rt_sched {
+	RT_CACHED struct rt_lock lock;
+	/* under lock */
+	struct g *global_head, *global_tail;
+	struct m *idle_ms;
+	struct p *idle_ps;
+	int64_t idle_until; /* when the timekeeper (an idle M that sleeps with a limit) wakes; INT64_MAX: none */
+	struct m *timekeeper;
+	bool sysmon_asleep; /* in its long sleep: kick it when a P starts */
+
+	/* hints for the fast paths; changed under lock or by atomic operations */
+	RT_CACHED _Atomic uint32_t n_global;
+	_Atomic uint32_t n_idle_ps;
+	_Atomic int32_t n_spinning;
+	_Atomic uint32_t stopping;   /* weft_host_stop(): every M leaves */
+	_Atomic uint32_t n_ms;       /* threads alive */
+	_Atomic uint64_t goids;      /* last id block given out */
+	_Atomic uint64_t coarse_tsc; /* sysmon's last look at the clock */
+
+	/* constant after start */
+	RT_CACHED uint32_t maxprocs;
+	bool running;
+	struct weft_host_opts opts;
+	int64_t started_real;
+	struct p *ps[WEFT_MAXPROCS_LIMIT];
+};
+extern struct rt_sched sched;
+extern struct m *_Atomic rt_ms[RT_MS_MAX]; /* never freed; index < rt_n_ms */
+extern _Atomic uint32_t rt_n_ms;
+
+/* --- Instances (inst.c) --- */
+
+struct weft_ctx {
+	_Atomic uint32_t over;
+};
+struct weft_inst {
+	struct weft_ctx ctx; /* first: a weft_ctx * is its instance's */
+	uint32_t number;
+	char name[64];
+	/* Per P: births and deaths of goroutines, each a counter of one writer.  Reading all deaths
+	 * before all births makes "equal" mean none was alive at that instant. */
+	struct rt_inst_shard {
+		RT_CACHED _Atomic uint64_t births, deaths;
+	} shard[WEFT_MAXPROCS_LIMIT + 1]; /* the last: by threads without a P, under an atomic add */
+};
+struct weft_inst *rt_inst_at(uint32_t number);
+uint64_t rt_inst_live(struct weft_inst *inst, uint64_t *births);
+
+/* --- Arenas (stack.c) --- */
+
+struct rt_arena {
+	char *base;
+	_Atomic uint32_t opened; /* slots below are mapped and guarded; grows */
+	/* 1: the slot was handed out (to a P's cache or a goroutine); 0: free, perhaps wiped.
+	 * Changed under the ARENA lock; readers skip zeros so that they don't touch wiped pages. */
+	_Atomic uint64_t used[RT_SLOTS_PER_ARENA / 64];
+};
+extern struct rt_arena *_Atomic rt_arenas[RT_ARENAS_MAX];
+extern _Atomic uint32_t rt_n_arenas;
+static inline struct g *rt_slot_g(const struct rt_arena *a, uint32_t arena, uint32_t i)
+{
+	uint32_t slot = arena * RT_SLOTS_PER_ARENA + i;
+
+	return (struct g *)(a->base + ((size_t)(i + 1) << RT_SLOT_SHIFT) - RT_G_SIZE - rt_colour(slot));
+}
+/* Take up to n slots; 0: -ENOMEM or -EAGAIN in *rc. */
+uint32_t rt_slots_take(struct g **out, uint32_t n, int *rc);
+void rt_slots_give(struct g **gs, uint32_t n);
+int rt_stacks_start(int no_guard);
+void rt_stacks_trim(void); /* scavenger: give memory of dead slots and deep spikes back */
+const char *rt_guard_name(void);
+/* In the guard of g's slot, or (canary) was the canary overwritten? */
+bool rt_is_guard(const struct g *g, uintptr_t addr);
+void rt_stack_counters(struct weft_counters *out);
+void rt_canary_check(struct g *g);
+
+#endif

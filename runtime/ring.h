@@ -1,0 +1,44 @@
+/* ring.h - the recorder's hot side: one record into the M's chunk (ring.c). */
+#ifndef WEFT_RT_RING_H
+#define WEFT_RT_RING_H
+
+#include "gmp.h"
+#include "rec.h"
+
+extern bool rt_rec_on;
+int rt_rec_start(size_t bytes);
+bool rt_rec_more(struct m *m); /* a fresh chunk; false: none to be had, event dropped and counted */
+void rt_rec_release(struct m *m);
+void rt_record_foreign(enum rt_event ev, uint64_t subject, uint32_t seq); /* by a thread that is no M */
+void rt_rec_counters(struct weft_counters *out);
+struct rt_chunk {
+	_Atomic uint64_t generation;  /* odd while being recycled; readers look before and after */
+	_Atomic uint64_t first_index; /* of its first record among all of that thread */
+	_Atomic uint64_t first_tsc;
+	_Atomic uint32_t n; /* records written: release by the producer */
+	_Atomic int tid;    /* of the producer */
+	/* The pool's list by age; CHUNK lock */
+	struct rt_chunk *older, *newer;
+	struct m *producer; /* NULL: finished */
+	uint64_t pad;
+	struct rt_rec rec[254];
+};
+_Static_assert(sizeof(struct rt_chunk) == 8192, "chunks are 8 KiB");
+/* One record, stamped m->tsc.  The caller has set that in this scheduler step. */
+static inline void rt_record(struct m *m, enum rt_event ev, unsigned flags, uint64_t gid, uint64_t subject,
+			     uint32_t stack, uint32_t seq)
+{
+	struct p *p = ld(&m->p);
+	struct rt_rec *r;
+
+	if (unlikely(m->rec_at == m->rec_end) && !rt_rec_more(m))
+		return;
+	r = m->rec_at++;
+	st(&r->tsc, m->tsc);
+	st(&r->gid_type, gid << 16 | (uint64_t)ev << 8 | (flags & 0xff));
+	st(&r->subject_pid, subject << 16 | (p ? p->id : 0xffffu));
+	st(&r->stack_seq, (uint64_t)seq << 32 | stack);
+	st_rel(&m->chunk->n, (uint32_t)(m->rec_at - m->chunk->rec)); /* pairs with the readers' acquire */
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* see.h - what looks at the scheduler from outside: unwinding, stack table, capture, signals, samplers, labels, log.
+ *
+ * A comment that ends in `sig` marks what a signal handler may call. */
+#ifndef WEFT_RT_SEE_H
+#define WEFT_RT_SEE_H
+
+#include "gmp.h"
+
+/* modules.c, unwind_table.c: the module table and the unwind tables behind it are swapped as a whole by
+ * weft_host_scan_modules(), old ones kept. */
+void rt_unwind_counters(struct weft_counters *out);
+/* unwind.c: walk by table within [lo, hi).  Frames put (at least the pc itself, if max > 0); *flags |=
+ * WEFT_GF_APPROX: something was found by search, or the walk ended before a root was found;
+ * WEFT_GF_CUT: max was reached.  Neither: exact, from the leaf to the root.  sig */
+struct rt_regs {
+	uintptr_t pc, sp, fp;
+	bool exact;             /* pc is interrupted code, not a return address */
+	bool fp_known;          /* false: pc and sp are all that is known (a thread in a system call) */
+	const long long *gregs; /* all registers of the interrupted context (ucontext_t), or NULL */
+};
+int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t *pc, int max, unsigned *flags);
+/* stacktab.c: frames -> id, append-only, lock-free, bounded; 0 when full (counted). sig */
+int rt_stacktab_start(void);
+uint32_t rt_stack_intern(const uint64_t *pc, int n);
+/* The current goroutine's stack from its caller's frame, by frame pointers if they end at the entry
+ * trampoline, else by table. */
+uint32_t rt_stack_here(struct m *m, void *fp);
+void rt_stacktab_counters(struct weft_counters *out);
+
+/* capture.c (see capture.h): stacks of running goroutines, by a directed signal. */
+int rt_capture_start(void); /* installs the handler; once per process, from rt_signals_start() */
+void rt_capture_counters(struct weft_counters *out); /* capture_signals, capture_late */
+
+/* signals.c: who handles what, alternate stacks, threads with a name, fork */
+int rt_signals_start(void); /* handlers of fatal signals and SIGPROF; once per process */
+/* Alternate stack of the calling thread, unless it has one (a sanitizer's). */
+void rt_signals_thread(struct m *m, void *altstack, size_t size);
+/* Install fn on the alternate stack, with SA_RESTART; all but the synchronous signals are blocked
+ * meanwhile.  Not through libc, which sanitizers wrap. */
+int rt_on_signal(int sig, void (*fn)(int sig, void *info, void *context));
+void rt_signal_default(int sig); /* sig */
+/* Registers of the interrupted code, for rt_unwind().  sig */
+struct rt_regs rt_regs_of(const void *context);
+/* A thread that called weft_host_thread(): its name and stack bounds; false: it did not.  sig */
+bool rt_thread_find(int tid, char name[32], uintptr_t *lo, uintptr_t *hi);
+extern bool rt_forked; /* this is a child after fork(): nothing of weft works here */
+static inline void rt_check_forked(void)
+{
+	if (unlikely(rt_forked))
+		rt_fatal("a weft function was called in a child after fork(): there, only exec and _exit work");
+}
+
+/* prof_cpu.c */
+int rt_cpu_signals(void);
+void rt_cpu_thread_start(int tid); /* on a new M, once m->tid is set; cheap while nobody samples */
+void rt_cpu_forked(void);
+void rt_cpu_counters(struct weft_counters *out); /* samples, samples_lost */
+
+/* gread.c: the park part and identity of a goroutine, by the sequence counter (A reader at rt_seq_begin()).
+ * Everything of *out but frames of running goroutines; labels stay a name.  sig */
+enum rt_look {
+	RT_LOOK_NONE,    /* nobody there */
+	RT_LOOK_PARKED,  /* *out with its stack */
+	RT_LOOK_RUNNING, /* *out without: RUNNING or DETACHED */
+	RT_LOOK_MOVED,   /* it would not stand still; look again later */
+};
+enum rt_look rt_g_look(const struct g *g, struct weft_goroutine *out, uint64_t *labels);
+
+/* label.c.  Nothing without labels costs more than a compare with 0. */
+uint64_t rt_labels_hold(uint64_t set);
+void rt_labels_drop(struct g *g);
+void rt_labels_unref(uint64_t set);
+bool rt_labels_copy(uint64_t set, struct weft_labels *out); /* false: gone.  sig */
+void rt_label_counters(struct weft_counters *out);
+extern int64_t rt_labels_rest_ns;                  /* tests shorten it */
+static inline uint64_t rt_labels_ref(uint64_t set) /* a further holder; returns set */
+{
+	return set ? rt_labels_hold(set) : 0;
+}
+static inline void rt_labels_exit(struct g *g) /* drop what the goroutine holds */
+{
+	if (unlikely(ld(&g->labels) || g->labels_over))
+		rt_labels_drop(g);
+}
+
+/* log.c */
+void rt_log_counters(struct weft_counters *out); /* logs_cut */
+void rt_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
