@@ -97,7 +97,7 @@ enum rt_own {
 enum rt_after {
 	RT_AFTER_NOTHING, /* it was the scheduler */
 	RT_AFTER_PARK,    /* waiting; drop the lock */
-	RT_AFTER_SLEEP,   /* waiting; arm a timer */
+	RT_AFTER_TIMED,   /* waiting; drop the lock; arm a timer */
 	RT_AFTER_YIELD,   /* to the tail of the run queue */
 	RT_AFTER_GLOBAL,  /* to the global queue (it lost its P, or its slice is over) */
 	RT_AFTER_EXIT,    /* dead */

@@ -89,8 +89,8 @@ void rt_unborrow(struct m *m);
  * once it is no longer on its stack.  Returns the outcome; *m is the M it woke on.  *m NULL: a foreign
  * thread, which blocks on its own record's note. */
 int rt_park(struct m **m, enum rt_wait reason, struct rt_lock *drop);
-/* Sleep; opens the wait word itself. */
-int rt_park_until(struct m **m, int64_t when);
+/* As rt_park(), but at monotonic instant `when` a timer wins the wait: -ETIMEDOUT. */
+int rt_park_until(struct m **m, enum rt_wait reason, struct rt_lock *drop, int64_t when);
 enum rt_how {
 	RT_READY_NEXT,  /* hand-over: run it when I stop; wakes no other worker */
 	RT_READY_QUEUE, /* first in, first out */

@@ -87,12 +87,29 @@ static inline bool called_off(struct m *m, struct g *g)
 	return rt_wait_win(g, m->after_number);
 }
 
+/* Read before it is published: from then on another may win the wait, and the slot be somebody else's. */
+static void arrive_timed(struct m *m, struct g *g)
+{
+	struct rt_timer timer = { m->after_when, g, ld(&g->id), m->after_number };
+	struct rt_lock *drop = m->after_lock;
+	bool off;
+
+	m->after = RT_AFTER_NOTHING;
+	publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
+	off = called_off(m, g);
+	if (drop)
+		rt_unlock(drop);
+	if (unlikely(off))
+		ready(m, g, -ECANCELED, RT_READY_QUEUE, 0, 0);
+	else
+		rt_timer_add(ld(&m->p), &timer);
+}
+
 /* Finish for the one who left, now that nobody stands on its stack. */
 void rt_arrive(struct m *m)
 {
 	struct g *g = m->left;
 	struct rt_lock *drop = m->after_lock;
-	uint64_t id;
 	bool off;
 
 	switch (m->after) {
@@ -107,14 +124,8 @@ void rt_arrive(struct m *m)
 		if (unlikely(off))
 			ready(m, g, -ECANCELED, RT_READY_QUEUE, 0, 0);
 		return;
-	case RT_AFTER_SLEEP:
-		m->after = RT_AFTER_NOTHING;
-		id = ld(&g->id);
-		publish(m, g, RT_G_WAITING | RT_WAIT_SLEEP << 8);
-		if (unlikely(called_off(m, g)))
-			ready(m, g, -ECANCELED, RT_READY_QUEUE, 0, 0);
-		else
-			rt_timer_add(ld(&m->p), &(struct rt_timer){ m->after_when, g, id, m->after_number });
+	case RT_AFTER_TIMED:
+		arrive_timed(m, g);
 		return;
 	case RT_AFTER_YIELD:
 		m->after = RT_AFTER_NOTHING;
@@ -258,59 +269,61 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 	ready(m, g, outcome, how, waker, stack);
 }
 
-static int park_foreign(struct rt_lock *drop)
+static int park_foreign(struct rt_lock *drop, int64_t until)
 {
 	struct g *g = rt_foreign_g();
+	uint64_t number = ld(&g->wait) >> 1;
 
 	if (drop)
 		rt_unlock(drop);
-	(void)rt_note_wait(&g->note, INT64_MAX);
+	if (!rt_note_wait(&g->note, until)) {
+		if (rt_wait_win(g, number))
+			return -ETIMEDOUT;
+		(void)rt_note_wait(&g->note, INT64_MAX); /* the winner's wake-up is on its way */
+	}
 	return g->outcome;
 }
 
-int rt_park(struct m **mp, enum rt_wait reason, struct rt_lock *drop)
+static inline struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *drop, enum rt_after after)
 {
-	struct m *m = *mp;
-	struct p *p;
-	struct g *g, *next;
+	struct g *g = ld(&m->cur), *next;
 
-	if (unlikely(!m))
-		return park_foreign(drop);
-	p = ld(&m->p);
-	g = ld(&m->cur);
-	bump(&p->parks[reason], 1);
+	bump(&ld(&m->p)->parks[reason], 1);
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_GO_BLOCK, reason, ld(&g->id), ld(&g->id),
 			  rt_stack_here(m, __builtin_frame_address(0)), rt_trace_seq(g, 0));
 	}
-	m->after = RT_AFTER_PARK;
+	m->after = after;
 	m->after_reason = reason;
 	m->after_number = ld(&g->wait) >> 1;
 	m->after_lock = drop;
 	next = pick(m);
-	*mp = switch_to(m, next ? next : &m->g0, false);
+	return switch_to(m, next ? next : &m->g0, false);
+}
+
+int rt_park(struct m **mp, enum rt_wait reason, struct rt_lock *drop)
+{
+	struct m *m = *mp;
+	struct g *g;
+
+	if (unlikely(!m))
+		return park_foreign(drop, INT64_MAX);
+	g = ld(&m->cur);
+	*mp = park(m, reason, drop, RT_AFTER_PARK);
 	return g->outcome;
 }
 
-int rt_park_until(struct m **mp, int64_t when)
+int rt_park_until(struct m **mp, enum rt_wait reason, struct rt_lock *drop, int64_t when)
 {
 	struct m *m = *mp;
-	struct p *p = ld(&m->p);
-	struct g *g = ld(&m->cur), *next;
+	struct g *g;
 
-	bump(&p->parks[RT_WAIT_SLEEP], 1);
-	if (rt_rec_on) {
-		m->tsc = rt_tsc();
-		rt_record(m, RT_EV_GO_BLOCK, RT_WAIT_SLEEP, ld(&g->id), ld(&g->id),
-			  rt_stack_here(m, __builtin_frame_address(0)), rt_trace_seq(g, 0));
-	}
-	m->after = RT_AFTER_SLEEP;
-	m->after_reason = RT_WAIT_SLEEP;
-	m->after_number = rt_wait_open(g);
+	if (unlikely(!m))
+		return park_foreign(drop, when);
+	g = ld(&m->cur);
 	m->after_when = when;
-	next = pick(m);
-	*mp = switch_to(m, next ? next : &m->g0, false);
+	*mp = park(m, reason, drop, RT_AFTER_TIMED);
 	return g->outcome;
 }
 

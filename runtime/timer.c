@@ -121,7 +121,7 @@ uint32_t rt_timers_run(struct m *m, struct p *p, int64_t now)
 		if (ld(&t.g->id) != t.goid || !rt_wait_win(t.g, t.number))
 			continue;
 		fired++;
-		rt_ready(m, t.g, 0, RT_READY_QUEUE);
+		rt_ready(m, t.g, -ETIMEDOUT, RT_READY_QUEUE);
 	}
 	bump(&p->timers_fired, fired);
 	set_first(p);
@@ -175,7 +175,9 @@ int weft_sleep(int64_t ns)
 		rc = ld(&ld(&ld(&m->cur)->inst)->ctx.over) ? -ECANCELED : 0;
 	} else {
 		now = rt_now();
-		rc = rt_park_until(&m, ns > INT64_MAX - now ? INT64_MAX - 1 : now + ns);
+		(void)rt_wait_open(ld(&m->cur));
+		rc = rt_park_until(&m, RT_WAIT_SLEEP, NULL, ns > INT64_MAX - now ? INT64_MAX - 1 : now + ns);
+		rc = rc == -ETIMEDOUT ? 0 : rc;
 	}
 	rt_leave(m);
 	return rc;

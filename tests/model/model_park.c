@@ -56,9 +56,12 @@ static void waits_listed(void *arg)
 static void sleeps(void *arg)
 {
 	struct m *m = rt_enter(rt_self());
+	int rc;
 
 	(void)arg;
-	outcome[index_of(m)] = rt_park_until(&m, 10);
+	(void)rt_wait_open(ld(&m->cur));
+	rc = rt_park_until(&m, RT_WAIT_SLEEP, NULL, 10);
+	outcome[index_of(m)] = rc == -ETIMEDOUT ? 0 : rc;
 	rounds[index_of(m)]++;
 	rt_leave(m);
 }
