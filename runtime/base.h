@@ -36,6 +36,9 @@ struct p;
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define RT_CACHED __attribute__((aligned(RT_LINE)))
+/* Instrumented for address and thread exactly where its caller is: an inline function would not be inlined
+ * into one that is RT_NOSAN, but called. */
+#define RT_INLINE static inline __attribute__((always_inline, no_sanitize("undefined")))
 #define RT_NOINLINE __attribute__((noinline))
 #define RT_COLD __attribute__((noinline, cold))
 #define RT_NOSAN __attribute__((no_sanitize("address", "thread", "undefined")))

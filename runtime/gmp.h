@@ -267,7 +267,7 @@ struct rt_arena {
 };
 extern struct rt_arena *_Atomic rt_arenas[RT_ARENAS_MAX];
 extern _Atomic uint32_t rt_n_arenas;
-static inline struct g *rt_slot_g(const struct rt_arena *a, uint32_t arena, uint32_t i)
+RT_INLINE struct g *rt_slot_g(const struct rt_arena *a, uint32_t arena, uint32_t i)
 {
 	uint32_t slot = arena * RT_SLOTS_PER_ARENA + i;
 

@@ -1,4 +1,10 @@
-/* sanity.h - what sanitizers must be told about switches between stacks: one place. */
+/* sanity.h - what sanitizers must be told about switches between stacks: one place.
+ *
+ * A signal may arrive inside any of these calls.  __tsan_create_fiber() makes the new fiber the thread's
+ * current one before it has a shadow stack: an instrumented function faults on entry if it runs then, and so
+ * does what the sanitizer wraps of libc.  Blocking signals would be two system calls a call; instead nothing
+ * that the handlers of SIGPROF and SIGURG reach is instrumented or libc's: it is RT_NOSAN, RT_INLINE or
+ * assembly.  tests/e2e/22-handlers.sh reads that from the machine code. */
 #ifndef WEFT_RT_SANITY_H
 #define WEFT_RT_SANITY_H
 

@@ -390,7 +390,7 @@ const char *rt_guard_name(void)
 	return names[guard];
 }
 
-struct g *rt_g_of(uintptr_t addr)
+RT_NOSAN struct g *rt_g_of(uintptr_t addr)
 {
 	uint32_t n = ld_acq(&rt_n_arenas);
 
