@@ -118,6 +118,7 @@ int plugin_open(const char *path, const struct plugin_file *file, struct plugin 
 enum loader_stage { LOADER_QUEUED, LOADER_READING, LOADER_OPENING, LOADER_TABLES };
 struct load {
 	const char *path;        /* the asker's, until done */
+	bool require_probes;     /* plugins.require_probes */
 	void (*done)(void *arg); /* on the loop, unless the thread never comes back */
 	void *arg;
 	_Atomic int stage; /* enum loader_stage, for who wonders what takes so long */

@@ -324,7 +324,12 @@ void instance_start(struct instance *in)
 {
 	set_phase(in, INSTANCE_LOADING);
 	weftd_limit(in->d);
-	in->load = (struct load){ .path = in->path, .done = loaded, .arg = in };
+	in->load = (struct load){
+		.path = in->path,
+		.require_probes = in->d->conf->plugins.require_probes,
+		.done = loaded,
+		.arg = in,
+	};
 	loader_load(&in->load);
 }
 

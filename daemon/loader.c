@@ -4,9 +4,9 @@
  * calls dl* next.  So nobody else does: they read the module and symbol tables that this thread
  * publishes after each plugin.
  *
- * Such a constructor shall have a name in profiles, too, so the tables must be published while it runs.
- * That is the deputy's only work: when opening a plugin takes long it scans once.  dl_iterate_phdr()
- * takes a lock that dlopen() does not hold while constructors run; with a C library where that is
+ * Such a constructor is seen as a goroutine (weft_host_as_goroutine()).  It shall have a name, too, so the tables must
+ * be published while it runs. That is the deputy's only work: when opening a plugin takes long it scans once.
+ * dl_iterate_phdr() takes a lock that dlopen() does not hold while constructors run; with a C library where that is
  * different the deputy hangs together with the loader, and nobody waits for it.
  *
  * Objects are known by build-id: several instances of one plugin, or the same build under two paths,
@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "probe_scan.h"
 #include "symbols.h"
 
 #define OPENS_LONG (100 * WEFT_MS)
@@ -100,10 +101,25 @@ static const struct plugin *find_build(const struct plugin_file *f)
 	return NULL;
 }
 
+struct opening {
+	struct load *l;
+	const struct plugin_file *file;
+	struct plugin *p;
+	int rc;
+};
+
+/* The plugin's constructors run here, so it shall be seen among the goroutines. */
+static void open_plugin(void *arg)
+{
+	struct opening *o = arg;
+
+	o->rc = plugin_open(o->l->path, o->file, &o->p, o->l->err, sizeof o->l->err);
+}
+
 static int load_one(struct load *l)
 {
 	struct plugin_file file;
-	struct plugin *p;
+	struct opening o = { .l = l, .file = &file };
 	int rc;
 
 	atomic_store(&l->stage, LOADER_READING);
@@ -113,17 +129,20 @@ static int load_one(struct load *l)
 	l->plugin = find_build(&file);
 	if (l->plugin)
 		return 0;
+	rc = probe_check(l->path, l->require_probes, l->err, sizeof l->err);
+	if (rc < 0)
+		return rc;
 	atomic_store(&l->stage, LOADER_OPENING);
 	mark_opening(true);
-	rc = plugin_open(l->path, &file, &p, l->err, sizeof l->err);
+	weft_host_as_goroutine(open_plugin, &o);
 	mark_opening(false);
 	atomic_store(&l->stage, LOADER_TABLES);
 	publish(l->path); /* also when it was refused: it may be gone again, and the deputy have seen it */
-	if (rc < 0)
-		return rc;
-	p->next = loader.plugins;
-	loader.plugins = p;
-	l->plugin = p;
+	if (o.rc < 0)
+		return o.rc;
+	o.p->next = loader.plugins;
+	loader.plugins = o.p;
+	l->plugin = o.p;
 	return 0;
 }
 

@@ -13,12 +13,22 @@
  * still.  Between the look and the signal a thread may still enter such a call: a window of
  * microseconds that is left.
  *
+ * How long an answer takes.  A thread answers when it is given a CPU, which it may have to wait for: with
+ * four threads that spin on two CPUs 1 in 200 had not had one after 20 ms (Linux 6.18), and while others
+ * compiled on the same machine 1 in 30 not after 150 ms.  Its CPU clock tells such a thread, which answers as
+ * soon as it runs, from one that runs and does not answer because it blocks the signal: for the former who
+ * asks waits up to RT_ANSWER_STARVED, for the latter RT_ANSWER_WAIT.
+ *
+ * Guests (guest.c) are asked like workers; only where their stack lies differs.
+ *
  * The buffer is a sequence lock of one writer (the handler, which nothing interrupts). */
 #include <fcntl.h>
 #include <signal.h>
 
 #include "capture.h"
 #include "sys.h"
+
+#define CPU_TO_ANSWER (2 * WEFT_MS) /* a walk takes microseconds; the rest is for a handler that faults pages in */
 
 struct rt_capture {
 	_Atomic uint64_t asked;    /* number of the last question */
@@ -31,17 +41,25 @@ static _Atomic uint64_t n_signals, n_late;
 
 /* --- The thread that is asked ------------------------------------------------------------------ */
 
-static RT_NOSAN bool on_stack_of(const struct g *g, uintptr_t sp)
+/* The stack of g, which m runs, is what is returned here, and sp lies in it. */
+static RT_NOSAN bool stack_of(const struct m *m, const struct g *g, uintptr_t sp, uintptr_t *lo, uintptr_t *hi)
 {
-	return sp >= rt_stack_lo(g) && sp <= rt_stack_hi(g);
+	bool guest = m->index == RT_MS_GUEST;
+
+	if (!g || g == &m->g0)
+		return false;
+	*lo = guest ? m->stack_lo : rt_stack_lo(g);
+	*hi = guest ? m->stack_hi : rt_stack_hi(g);
+	return sp >= *lo && sp <= *hi;
 }
 
 /* sig */
 static RT_NOSAN void on_urg(int sig, void *info, void *context)
 {
-	struct m *m = rt_self();
+	struct m *w = rt_self(), *m = w ? w : rt_guest_self();
 	struct rt_capture *c = m ? ld_acq(&m->capture) : NULL; /* pairs with the CAS in buffer_of() */
 	struct rt_regs regs = rt_regs_of(context);
+	uintptr_t lo, hi;
 	uint64_t asked;
 	struct g *g;
 
@@ -57,12 +75,12 @@ static RT_NOSAN void on_urg(int sig, void *info, void *context)
 	c->c.g = NULL;
 	c->c.depth = 0;
 	/* In the middle of a switch cur and sp are two goroutines': then nobody is reported. */
-	if (g != &m->g0 && on_stack_of(g, regs.sp)) {
+	if (stack_of(m, g, regs.sp, &lo, &hi)) {
 		c->c.g = g;
 		c->c.id = ld(&g->id);
 		c->c.tid = ld(&m->tid);
 		c->c.flags = WEFT_GF_EXACT;
-		c->c.depth = rt_unwind(regs, rt_stack_lo(g), rt_stack_hi(g), c->c.pc, WEFT_STACK_MAX, &c->c.flags);
+		c->c.depth = rt_unwind(regs, lo, hi, c->c.pc, WEFT_STACK_MAX, &c->c.flags);
 	}
 	st_rel(&c->seq, ld(&c->seq) + 1); /* pairs with the acquire in rt_capture_answer() */
 	st_rel(&c->answered, asked);      /* likewise */
@@ -184,8 +202,9 @@ static RT_NOSAN bool walk_blocked(struct m *m, int tid, const struct blocked *b,
 {
 	struct g *g = ld(&m->cur);
 	struct rt_regs regs = { .pc = (uintptr_t)b->pc, .sp = (uintptr_t)b->sp, .exact = true };
+	uintptr_t lo, hi;
 
-	if (g == &m->g0 || !on_stack_of(g, regs.sp))
+	if (!stack_of(m, g, regs.sp, &lo, &hi))
 		return false;
 	out->g = g;
 	out->id = ld_acq(&g->id); /* pairs with its publication in rt_go() */
@@ -193,7 +212,7 @@ static RT_NOSAN bool walk_blocked(struct m *m, int tid, const struct blocked *b,
 	out->flags = WEFT_GF_EXACT | (b->nr >= 0 ? WEFT_GF_BLOCKED : 0);
 	out->syscall = (int)b->nr;
 	out->syscall_arg = (uint64_t)b->arg;
-	out->depth = rt_unwind(regs, rt_stack_lo(g), rt_stack_hi(g), out->pc, WEFT_STACK_MAX, &out->flags);
+	out->depth = rt_unwind(regs, lo, hi, out->pc, WEFT_STACK_MAX, &out->flags);
 	return true;
 }
 
@@ -224,31 +243,49 @@ static bool seems_to_run(int tid, int64_t clock)
 	return cpu_clock(tid) > clock;
 }
 
-enum rt_ask rt_capture_ask(struct m *m, uint64_t *ticket, struct rt_captured *out)
+/* Of one that sat at b when its clock stood at `clock`.  That this still stands there is the proof that it was
+ * one instant: the walk, m->cur and b belong together. */
+static bool capture_blocked(struct m *m, int tid, const struct blocked *b, int64_t clock, struct rt_captured *out)
+{
+	bool guest = m->index == RT_MS_GUEST, ok;
+
+	if (clock < 0 || (guest && !rt_guest_hold(m, tid)))
+		return false;
+	ok = walk_blocked(m, tid, b, out) && cpu_clock(tid) == clock;
+	if (guest)
+		rt_guest_drop(m);
+	return ok;
+}
+
+enum rt_ask rt_capture_ask(struct m *m, struct rt_question *q, struct rt_captured *out)
 {
 	int tid = ld_acq(&m->tid); /* pairs with the release in thread_main() */
 	struct rt_capture *c = buffer_of(m);
 	struct blocked b = { 0 };
-	int64_t clock;
 
 	if (!tid || !c)
 		return RT_ASK_NOTHING;
-	clock = cpu_clock(tid);
+	*q = (struct rt_question){ .m = m, .tid = tid, .clock = cpu_clock(tid) };
 	switch (where_is(tid, &b)) {
 	case BLOCKED:
-		/* The clock is the proof that it was one instant: the walk, m->cur and the line belong together. */
-		return walk_blocked(m, tid, &b, out) && clock >= 0 && cpu_clock(tid) == clock ? RT_ASK_ANSWERED
-											      : RT_ASK_NOTHING;
+		return capture_blocked(m, tid, &b, q->clock, out) ? RT_ASK_ANSWERED : RT_ASK_NOTHING;
 	case UNKNOWN:
-		if (!seems_to_run(tid, clock))
+		if (!seems_to_run(tid, q->clock))
 			return RT_ASK_NOTHING;
 		break;
 	case ON_CPU:
 		break;
 	}
-	*ticket = add_sc(&c->asked, 1) + 1;
+	q->number = add_sc(&c->asked, 1) + 1;
 	(void)add(&n_signals, 1);
 	return rt_tgkill(tid, SIGURG) == 0 ? RT_ASK_SENT : RT_ASK_NOTHING;
+}
+
+bool rt_capture_starved(const struct rt_question *q)
+{
+	int64_t now = cpu_clock(q->tid);
+
+	return q->clock >= 0 && now >= 0 && now - q->clock < CPU_TO_ANSWER;
 }
 
 static RT_NOSAN void copy(const struct rt_captured *from, struct rt_captured *to)
@@ -267,12 +304,12 @@ static RT_NOSAN void copy(const struct rt_captured *from, struct rt_captured *to
 		to->pc[i] = f->pc[i];
 }
 
-bool rt_capture_answer(const struct m *m, uint64_t ticket, struct rt_captured *out)
+bool rt_capture_answer(const struct rt_question *q, struct rt_captured *out)
 {
-	const struct rt_capture *c = ld_acq(&m->capture);
+	const struct rt_capture *c = ld_acq(&q->m->capture);
 	uint32_t seq;
 
-	if (!c || ld_acq(&c->answered) < ticket) /* pairs with the release in on_urg() */
+	if (!c || ld_acq(&c->answered) < q->number) /* pairs with the release in on_urg() */
 		return false;
 	seq = ld_acq(&c->seq); /* likewise */
 	if (seq % 2)

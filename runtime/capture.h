@@ -1,4 +1,5 @@
-/* capture.h - what a thread runs right now, asked from outside (capture.c, for snapshot.c). */
+/* capture.h - what a thread runs right now, asked from outside (capture.c, for snapshot.c and dump.c), and the
+ * threads besides workers that can be asked (guest.c). */
 #ifndef WEFT_RT_CAPTURE_H
 #define WEFT_RT_CAPTURE_H
 
@@ -18,13 +19,35 @@ struct rt_captured {
 enum rt_ask {
 	RT_ASK_NOTHING,  /* the thread cannot be asked now; try again */
 	RT_ASK_ANSWERED, /* *out is filled: it sits in a system call */
-	RT_ASK_SENT,     /* the answer will come: rt_capture_answer() with *ticket */
+	RT_ASK_SENT,     /* the answer will come: rt_capture_answer() */
+};
+struct rt_question {
+	struct m *m;
+	uint64_t number;
+	int tid;
+	int64_t clock; /* the thread's CPU time when it was asked; -1: unknown */
 };
 /* Ask thread m what it runs.  Waits for nobody.  Any thread but m's; not in a signal handler. */
-enum rt_ask rt_capture_ask(struct m *m, uint64_t *ticket, struct rt_captured *out);
+enum rt_ask rt_capture_ask(struct m *m, struct rt_question *q, struct rt_captured *out);
 /* The answer to a question that was sent.  False: not yet. */
-bool rt_capture_answer(const struct m *m, uint64_t ticket, struct rt_captured *out);
+bool rt_capture_answer(const struct rt_question *q, struct rt_captured *out);
+
+/* How long to wait for an answer: so long in any case, */
+#define RT_ANSWER_WAIT (20 * WEFT_MS)
+/* and this long, all in all, while the thread has had no CPU to answer on. */
+#define RT_ANSWER_STARVED (400 * WEFT_MS)
+bool rt_capture_starved(const struct rt_question *q);
+
 /* n questions that were sent are given up. */
 void rt_capture_late(uint64_t n);
+
+/* --- Guests (guest.c) --------------------------------------------------------------------------------- */
+
+#define RT_MS_GUEST UINT32_MAX     /* index of a guest's M, which is not in rt_ms */
+struct m *rt_guest_at(uint32_t i); /* NULL: no more.  Its tid is 0 while nobody is there */
+struct m *rt_guest_self(void);     /* sig */
+/* Keep guest m, whose thread was tid, from leaving until rt_guest_drop().  False: it has left. */
+bool rt_guest_hold(struct m *m, int tid);
+void rt_guest_drop(struct m *m);
 
 #endif

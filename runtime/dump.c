@@ -17,9 +17,8 @@
 #include "dump.h"
 #include "sys.h"
 
-#define ANSWER_WAIT (20 * WEFT_MS) /* that a running goroutine is waited for */
-#define ASKING (200 * WEFT_MS)     /* that all that do not answer may cost together */
-#define EDGE 50                    /* frames printed at either end of a deep stack */
+#define ASKING WEFT_SEC /* that waiting for answers may cost in all */
+#define EDGE 50         /* frames printed at either end of a deep stack */
 
 /* --- Small things --------------------------------------------------------------------------------- */
 
@@ -241,28 +240,35 @@ RT_NOSAN static void put_first(struct rt_dump *d, const struct rt_dump_first *f)
 	rt_out_str(&d->out, "\n");
 }
 
+/* False: none in time. */
+RT_NOSAN static bool await_answer(struct rt_dump *d, const struct rt_question *q)
+{
+	struct timespec nap = { .tv_nsec = 50 * WEFT_US };
+	int64_t began = rt_now(), took = 0;
+	bool answered;
+
+	while (!(answered = rt_capture_answer(q, &d->answer)) && took < d->asking && took < RT_ANSWER_STARVED &&
+	       (took < RT_ANSWER_WAIT || rt_capture_starved(q))) {
+		(void)rt_syscall(SYS_nanosleep, (long)&nap, 0, 0, 0, 0, 0);
+		took = rt_now() - began;
+	}
+	d->asking -= took;
+	return answered;
+}
+
 /* Ask the thread that runs g for its stack, into d->answer; false: no answer in time. */
 RT_NOSAN static bool ask(struct rt_dump *d, const struct g *g)
 {
 	struct m *m = *(struct m *const volatile *)&g->m;
-	struct timespec nap = { .tv_nsec = 50 * WEFT_US };
-	int64_t until = rt_now() + ANSWER_WAIT;
-	uint64_t ticket;
+	struct rt_question q;
 	enum rt_ask rc;
 
-	if (!m || ld(&m->cur) != g || m == rt_self() || d->asking <= 0)
+	if (!m || ld(&m->cur) != g || ld(&m->tid) == rt_tid() || d->asking <= 0)
 		return false;
-	rc = rt_capture_ask(m, &ticket, &d->answer);
-	if (rc == RT_ASK_SENT) {
-		while (!rt_capture_answer(m, ticket, &d->answer)) {
-			if (rt_now() >= until) {
-				d->asking -= ANSWER_WAIT;
-				return false;
-			}
-			(void)rt_syscall(SYS_nanosleep, (long)&nap, 0, 0, 0, 0, 0);
-		}
-	}
-	return rc != RT_ASK_NOTHING && d->answer.g == g && d->answer.id == d->g.id && d->answer.depth > 0;
+	rc = rt_capture_ask(m, &q, &d->answer);
+	if (rc == RT_ASK_NOTHING || (rc == RT_ASK_SENT && !await_answer(d, &q)))
+		return false;
+	return d->answer.g == g && d->answer.id == d->g.id && d->answer.depth > 0;
 }
 
 RT_NOSAN static void put_running(struct rt_dump *d, const struct g *g)

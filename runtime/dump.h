@@ -44,7 +44,7 @@ struct rt_dump {
 	uint64_t seen[RT_DUMP_RUNNING]; /* ids of the running ones */
 	struct weft_goroutine g;        /* the one at hand */
 	struct rt_captured answer;      /* of the one at hand */
-	int64_t asking;                 /* ns that may still be lost on threads that do not answer */
+	int64_t asking;                 /* ns that may still be spent waiting for answers */
 	uint64_t labels;
 	uint64_t created[WEFT_STACK_MAX];
 	char name[256];

@@ -40,7 +40,7 @@ static struct rt_dump_first first;
 /* The goroutine that the calling thread was in at sp, or NULL. */
 RT_NOSAN static const struct g *goroutine_at(uintptr_t sp)
 {
-	const struct m *m = rt_self();
+	const struct m *w = rt_self(), *m = w ? w : rt_guest_self();
 	const struct g *g = rt_g_of(sp);
 
 	if (!g || !ld(&g->id))
@@ -147,7 +147,9 @@ RT_NOSAN static void put_where(void)
 
 	if (first.g) {
 		put_goroutine(first.g);
-		return;
+		if (!first.thread)
+			return;
+		rt_out_str(o, " on "); /* a guest's */
 	}
 	rt_out_str(o, "thread ");
 	rt_out_u64(o, (uint64_t)first.tid);

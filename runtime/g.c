@@ -283,6 +283,8 @@ void rt_purge(void)
 			if (!(ld(&arena->used[i / 64]) >> (i % 64) & 1))
 				continue;
 			g = rt_slot_g(arena, a, i);
+			if (ld(&g->id) && !ld(&g->inst))
+				continue; /* a guest's (guest.c), who may go on */
 			if (ld(&g->id)) {
 				if (ld(&g->labels))
 					rt_labels_exit(g);

@@ -2,10 +2,11 @@
  *
  * Why each is reported exactly once: a goroutine keeps its slot for life, and the slots that were open
  * when the snapshot began are visited once each, in order.  What stands still is reported on the spot
- * (gread.c).  What runs, or would not stand still, is put aside under its id and settled at the end,
- * within SETTLE in all: by turns it is looked at again, in case it has parked, and the threads that run
- * any of those left are asked all at once (capture.c); the answer counts for the id that it names.  A
- * goroutine that ended meanwhile is dropped, and whoever has its slot now began too late to count.
+ * (gread.c).  What runs, or would not stand still, is put aside under its id and settled at the end, within
+ * RT_ANSWER_WAIT in all, or RT_ANSWER_STARVED while a thread that was asked waits for a CPU: by turns it is
+ * looked at again, in case it has parked, and the threads that run any of those left are asked all at
+ * once (capture.c); the answer counts for the id that it names.  A goroutine that ended meanwhile is dropped, and
+ * whoever has its slot now began too late to count.
  *
  * No locks, and no memory but from the kernel: it has to work while every worker is stuck, also inside
  * malloc. */
@@ -14,7 +15,6 @@
 #include "capture.h"
 #include "sys.h"
 
-#define SETTLE (20 * WEFT_MS)
 #define ROUND (4 * WEFT_MS) /* how long one round waits for answers before it looks around again */
 #define SPIN (30 * WEFT_US)
 
@@ -24,11 +24,6 @@ struct aside {
 	uint64_t id, labels;
 	enum { OPEN, SETTLED, GONE } state;
 	struct weft_goroutine w; /* w.id may be a later goroutine's while OPEN */
-};
-
-struct ask { /* a question that was sent and not answered yet */
-	struct m *m;
-	uint64_t ticket;
 };
 
 struct weft_snapshot {
@@ -42,7 +37,7 @@ struct weft_snapshot {
 	uint32_t n_open;
 	bool settled;
 	/* while settling */
-	struct ask *asks;
+	struct rt_question *asks; /* sent and not answered yet */
 	uint32_t n_asks, cap_asks;
 	struct rt_captured answer;
 };
@@ -244,38 +239,42 @@ static bool asked(const struct weft_snapshot *s, const struct m *m)
 	return false;
 }
 
+static void ask(struct weft_snapshot *s, struct m *m)
+{
+	const struct g *g = ld(&m->cur);
+
+	if (!g || g == &m->g0 || !find(s, g) || asked(s, m) ||
+	    !grow((void **)&s->asks, &s->cap_asks, s->n_asks, sizeof *s->asks))
+		return;
+	switch (rt_capture_ask(m, &s->asks[s->n_asks], &s->answer)) {
+	case RT_ASK_SENT:
+		s->n_asks++;
+		break;
+	case RT_ASK_ANSWERED:
+		take_answer(s);
+		break;
+	case RT_ASK_NOTHING:
+		break;
+	}
+}
+
 /* Ask every thread that runs one of those left. */
 static void ask_all(struct weft_snapshot *s)
 {
 	uint32_t n = ld_acq(&rt_n_ms);
+	struct m *m;
 
-	for (uint32_t i = 0; i < n && i < RT_MS_MAX; i++) {
-		struct m *m = ld_acq(&rt_ms[i]); /* pairs with the release in record() (m.c) */
-		const struct g *g = m ? ld(&m->cur) : NULL;
-		struct ask *ask;
-
-		if (!g || g == &m->g0 || !find(s, g) || asked(s, m) ||
-		    !grow((void **)&s->asks, &s->cap_asks, s->n_asks, sizeof *ask))
-			continue;
-		ask = &s->asks[s->n_asks];
-		ask->m = m;
-		switch (rt_capture_ask(m, &ask->ticket, &s->answer)) {
-		case RT_ASK_SENT:
-			s->n_asks++;
-			break;
-		case RT_ASK_ANSWERED:
-			take_answer(s);
-			break;
-		case RT_ASK_NOTHING:
-			break;
-		}
-	}
+	for (uint32_t i = 0; i < n && i < RT_MS_MAX; i++)
+		if ((m = ld_acq(&rt_ms[i]))) /* pairs with the release in record() (m.c) */
+			ask(s, m);
+	for (uint32_t i = 0; (m = rt_guest_at(i)); i++)
+		ask(s, m);
 }
 
 static void collect(struct weft_snapshot *s)
 {
 	for (uint32_t i = 0; i < s->n_asks;) {
-		if (rt_capture_answer(s->asks[i].m, s->asks[i].ticket, &s->answer)) {
+		if (rt_capture_answer(&s->asks[i], &s->answer)) {
 			take_answer(s);
 			s->asks[i] = s->asks[--s->n_asks];
 		} else {
@@ -310,19 +309,31 @@ static void await_answers(struct weft_snapshot *s, int64_t until)
 	}
 }
 
+/* Does one of those left wait for a thread that has had no CPU to answer on? */
+static bool starved(const struct weft_snapshot *s)
+{
+	for (uint32_t i = 0; i < s->n_asks; i++) {
+		const struct g *g = ld(&s->asks[i].m->cur);
+
+		if (g && find(s, g) && rt_capture_starved(&s->asks[i]))
+			return true;
+	}
+	return false;
+}
+
 static void settle_all(struct weft_snapshot *s)
 {
-	int64_t deadline = rt_now() + SETTLE, now;
+	int64_t began = rt_now(), now;
 
 	for (;;) {
 		look_again(s);
 		if (s->n_open)
 			ask_all(s);
 		now = rt_now();
-		if (!s->n_open || now >= deadline)
+		if (!s->n_open || now >= began + RT_ANSWER_STARVED || (now >= began + RT_ANSWER_WAIT && !starved(s)))
 			break;
 		if (s->n_asks)
-			await_answers(s, now + ROUND < deadline ? now + ROUND : deadline);
+			await_answers(s, now + ROUND);
 		else
 			nap(); /* all in between: about to be switched to, about to park */
 	}

@@ -62,6 +62,13 @@ int weft_host_scan_modules(void);
  * alternate signal stack.  Call first thing on the thread; undone when the thread ends. */
 void weft_host_thread(const char *name);
 
+/* fn(arg) on the calling thread, which is no goroutine, and does not become one for what fn calls; but as long
+ * as it lasts dumps and profiles list it as one, with the thread's stack: for code of plugins that runs
+ * elsewhere than on goroutines, as constructors do in dlopen().  It is of no instance and counts in no
+ * counter of goroutines.  Where it can't be listed (the runtime does not run, max_goroutines) fn is called all
+ * the same. */
+void weft_host_as_goroutine(void (*fn)(void *arg), void *arg);
+
 /* Write all goroutines to fd in the form of /debug/pprof/goroutine?debug=2, with async-signal-safe
  * code only; at most 10,000 in full unless traceback_full, the rest grouped by stack. */
 void weft_host_dump(int fd, const char *reason);

@@ -94,7 +94,8 @@ struct weft_goroutine {
  */
 struct weft_snapshot;
 struct weft_snapshot *weft_snapshot_new(void); /* NULL: no memory */
-/* 1: *out filled; 0: that was all.  A call takes microseconds, but one may take 20 ms (running ones). */
+/* 1: *out filled; 0: that was all.  A call takes microseconds, but one waits for those that run: 20 ms at most,
+ * or 400 ms while threads wait for a CPU. */
 int weft_snapshot_next(struct weft_snapshot *s, struct weft_goroutine *out);
 void weft_snapshot_free(struct weft_snapshot *s);
 

@@ -436,6 +436,38 @@ START_TEST(fault_on_a_thread_names_the_thread)
 }
 END_TEST
 
+static void *broken_guest(void *arg)
+{
+	weft_host_thread("a thread of ours");
+	weft_host_as_goroutine(null_pointer, arg);
+	return NULL;
+}
+
+static void break_guest(void)
+{
+	pthread_t t;
+
+	run_runtime(1);
+	pthread_create(&t, NULL, broken_guest, NULL);
+	for (;;)
+		pause();
+}
+
+START_TEST(fault_in_plugin_code_on_a_thread_names_goroutine_and_thread)
+{
+	int status = outcome(break_guest);
+	unsigned long long id = 0, first = 0;
+
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	ck_assert_int_eq(sscanf(strstr(text, "goroutine "), "goroutine %llu (started in ", &id), 1);
+	says(") on thread ");
+	says(" (a thread of ours)\n");
+	ck_assert_int_eq(sscanf(strstr(text, "\ngoroutine "), "\ngoroutine %llu [running]:", &first), 1);
+	ck_assert_uint_eq(id, first);
+	ck_assert_int_eq(count_of("\ngoroutine "), 2); /* itself once, and the one that waits */
+}
+END_TEST
+
 /* Its own stack is gone, too: only the alternate stack lets it say so. */
 static int thread_deeper(int n)
 {
@@ -727,6 +759,7 @@ Suite *test_fatal(void)
 	tcase_add_test(t, other_faults_keep_their_signal);
 	tcase_add_test(t, running_and_blocked_goroutines_are_shown_with_their_stacks);
 	tcase_add_test(t, fault_on_a_thread_names_the_thread);
+	tcase_add_test(t, fault_in_plugin_code_on_a_thread_names_goroutine_and_thread);
 	tcase_add_test(t, overflow_of_a_threads_stack_is_reported);
 	tcase_add_test(t, fatal_signal_that_was_sent_kills_too);
 	tcase_add_test(t, second_fault_while_dumping_ends_it_by_the_first_signal);

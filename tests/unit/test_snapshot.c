@@ -1,17 +1,14 @@
 /* test_snapshot.c - looking at all goroutines from outside while they go on. */
 #include <check.h>
-#include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "rlook.h"
 #include "rt.h"
 #include "rtest.h"
-#include "sys.h"
-#include "unwind_table.h"
 
 #define NOINLINE __attribute__((noinline, noipa))
 #define PATIENCE (20 * WEFT_SEC)
@@ -46,62 +43,6 @@ static void await_started(uint32_t n)
 		ck_assert_msg(weft_now() < until, "%u of %u started", ld(&started), n);
 		(void)usleep(500);
 	}
-}
-
-/* --- Looking ------------------------------------------------------------------------------------ */
-
-struct seen {
-	struct weft_goroutine g[64]; /* those that run through `function`, as far as they fit */
-	int n;
-	int all;
-	bool twice;
-};
-
-static bool passes(const struct weft_goroutine *g, void *function)
-{
-	for (int i = 0; i < g->depth; i++) {
-		bool exact = i == 0 && (g->flags & WEFT_GF_EXACT);
-
-		if (weft_read_func_start(g->pc[i] - !exact) == (uintptr_t)function)
-			return true;
-	}
-	return false;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-/* Look at everybody; keep those whose stack holds `function` or which started there. */
-static void look(struct seen *s, void *function)
-{
-	static __thread struct weft_goroutine g;
-	static __thread uint64_t ids[20000];
-	struct weft_snapshot *snap = weft_snapshot_new();
-
-	ck_assert_ptr_nonnull(snap);
-	memset(s, 0, sizeof *s);
-	while (weft_snapshot_next(snap, &g)) {
-		ck_assert_int_lt(s->all, 20000);
-		ck_assert_uint_ne(g.id, 0);
-		ids[s->all++] = g.id;
-		if (s->n < 64 && (g.start == (uintptr_t)function || passes(&g, function)))
-			s->g[s->n++] = g;
-	}
-	ck_assert_int_eq(weft_snapshot_next(snap, &g), 0);
-	weft_snapshot_free(snap);
-	qsort(ids, (size_t)s->all, sizeof *ids, compare_ids);
-	for (int i = 1; i < s->all; i++)
-		s->twice |= ids[i] == ids[i - 1];
-	ck_assert(!s->twice);
-}
-
-static bool rooted(const struct weft_goroutine *g)
-{
-	return g->depth && g->pc[g->depth - 1] == (uintptr_t)rt_g_entry_call;
 }
 
 /* --- Goroutines to look at ------------------------------------------------------------------------ */
@@ -240,7 +181,7 @@ START_TEST(every_p_wedged_and_all_is_seen)
 		for (int k = 0; k < s.n; k++) {
 			ck_assert(s.g[k].status == WEFT_G_RUNNING || s.g[k].status == WEFT_G_DETACHED);
 			if (s.g[k].flags & WEFT_GF_UNAVAILABLE)
-				continue; /* a busy machine: it was not on a CPU for 20 ms */
+				continue; /* a very busy machine: it had no CPU in time */
 			ck_assert_uint_eq(s.g[k].flags, WEFT_GF_EXACT);
 			ck_assert_int_gt(s.g[k].tid, 0);
 			ck_assert(passes(&s.g[k], (void *)spin_here));
@@ -268,74 +209,6 @@ START_TEST(goroutine_that_has_not_run_yet_shows_where_it_will_start)
 		ck_assert_int_eq(s.g[0].depth, 1);
 		ck_assert_uint_eq(s.g[0].pc[0], (uintptr_t)wait_here);
 	}
-	end();
-}
-END_TEST
-
-/* --- Blocked --------------------------------------------------------------------------------------------- */
-
-static int fds[2];
-static _Atomic int slept; /* what nanosleep() said, + 1 */
-
-static NOINLINE void read_here(void *arg)
-{
-	char b;
-
-	(void)arg;
-	(void)add_sc(&started, 1);
-	sink += read(fds[0], &b, 1);
-}
-
-static NOINLINE void sleep_here(void *arg)
-{
-	struct timespec ts = { .tv_nsec = 400000000 };
-
-	(void)arg;
-	(void)add_sc(&started, 1);
-	st_sc(&slept, nanosleep(&ts, NULL) + 1);
-	sink++;
-}
-
-START_TEST(blocked_goroutine_is_seen_in_its_system_call)
-{
-	static struct seen s;
-	const struct weft_goroutine *g = &s.g[0];
-	int64_t until = weft_now() + PATIENCE;
-
-	rtest_begin(2);
-	ck_assert_int_eq(pipe(fds), 0);
-	go(read_here, NULL);
-	await_started(1);
-	do
-		look(&s, (void *)read_here);
-	while (!(g->flags & WEFT_GF_BLOCKED) && weft_now() < until);
-
-	ck_assert_int_eq(s.n, 1);
-	ck_assert(g->flags & WEFT_GF_BLOCKED);
-	ck_assert_int_eq(g->syscall, SYS_read);
-	ck_assert_uint_eq(g->syscall_arg, (uint64_t)fds[0]);
-	ck_assert(passes(g, (void *)read_here));
-	ck_assert(rooted(g));
-	ck_assert_int_eq(write(fds[1], "x", 1), 1);
-	end();
-}
-END_TEST
-
-START_TEST(looking_does_not_cut_sleeps_short)
-{
-	static struct seen s;
-	int64_t until = weft_now() + PATIENCE;
-	int looks = 0;
-
-	rtest_begin(2);
-	go(sleep_here, NULL);
-	await_started(1);
-	(void)usleep(20000); /* between "started" and the call a signal may hit it */
-	for (; !ld_acq(&slept) && weft_now() < until; looks++)
-		look(&s, (void *)sleep_here);
-
-	ck_assert_int_gt(looks, 3);
-	ck_assert_int_eq(ld(&slept), 1);
 	end();
 }
 END_TEST
@@ -455,7 +328,7 @@ START_TEST(goroutines_that_never_stand_still_are_seen_all_the_same)
 				      s.g[i].status, s.g[i].depth);
 		}
 	}
-	ck_assert_int_le(missed, 16 * 50 / 4); /* a busy machine may keep a thread off the CPU for 20 ms */
+	ck_assert_int_le(missed, 16 * 50 / 4); /* a busy machine may keep a thread off the CPU */
 	end();
 }
 END_TEST
@@ -514,8 +387,6 @@ Suite *test_snapshot(void)
 	tcase_add_test(tc, parked_goroutine_tells_all_about_itself);
 	tcase_add_test(tc, deep_stack_keeps_its_leaf_side);
 	tcase_add_test(tc, goroutine_that_has_not_run_yet_shows_where_it_will_start);
-	tcase_add_test(tc, blocked_goroutine_is_seen_in_its_system_call);
-	tcase_add_test(tc, looking_does_not_cut_sleeps_short);
 	tcase_add_test(tc, who_lives_throughout_is_seen_exactly_once_while_others_come_and_go);
 	tcase_add_test(tc, every_reason_has_a_word);
 	if (!TSAN) { /* it runs handlers only where a thread calls something that it wraps */
