@@ -4,7 +4,8 @@
 #   make run                  install what is missing, build, start the daemon with conf/weftd.json
 #   make check                install what is missing, build, run all tests
 #   make V=release|debug|asan|tsan|cov   another variant, in a folder of its own
-#   make check-unit check-model check-abi check-install check-e2e     the parts of check
+#   make check-unit check-stress check-model check-abi check-install check-e2e     the parts of check
+#   make check-all            check in three variants, lint, check-boot, check-million; the stress for minutes
 #   make check-boot check-million    under a real systemd; with 1,000,000 goroutines
 #   make bench                measure, side by side with Go
 #   make lint                 format, static checks, layers, shell, man pages, units
@@ -103,6 +104,7 @@ SRC.daemon  := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 PLUGINS     := $(patsubst daemon/plugins/%.c,$(B)/plugins/%.so,$(wildcard daemon/plugins/*.c))
 UNIT        := $(sort $(wildcard tests/unit/test_*.c))
 UNITLIB     := $(wildcard tests/lib/*.c)
+STRESS      := $(wildcard tests/stress/*.c)
 
 obj  = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(1))))
 LIBSRC := $(SRC.runtime) $(SRC.proto) $(SRC.conf) $(SRC.http) $(SRC.daemon)
@@ -194,7 +196,7 @@ $(B)/weftd.service: systemd/weftd.service.in FORCE
 	$(call update,$(fill) $<)
 
 # For clang-tidy and editors.
-COMPILED := $(filter %.c,$(LIBSRC)) daemon/main.c $(wildcard daemon/plugins/*.c) $(UNIT) $(UNITLIB)
+COMPILED := $(filter %.c,$(LIBSRC)) daemon/main.c $(wildcard daemon/plugins/*.c) $(UNIT) $(UNITLIB) $(STRESS)
 $(B)/compile_commands.json: FORCE | $(B)/gen/profile.pb-c.h $(B)/gen/version.h $(B)/gen/suites.h
 	@printf '[\n' >$@.new
 	@$(foreach f,$(COMPILED),printf '{"directory":"%s","file":"%s","command":"%s"},\n' '$(CURDIR)' '$(f)' \
@@ -227,10 +229,14 @@ $(B)/unit: $(UNITOBJ) $(B)/libweft.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(UNITOBJ) $(B)/libweft.a $(PKG_LIBS) $(shell $(PKG_CONFIG) --libs check) -ldl
 
+$(B)/stress: $(call obj,$(STRESS)) $(B)/libweft.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(call obj,$(STRESS)) $(B)/libweft.a $(PKG_LIBS) -ldl
+
 # tests/run.sh prints a line a test and ends with "N passed, N failed".
-TESTS.release := unit model abi install e2e
-TESTS.debug   := unit model abi e2e
-TESTS  = $(or $(TESTS.$(V)),unit e2e)
+TESTS.release := unit stress model abi install e2e
+TESTS.debug   := unit stress model abi e2e
+TESTS  = $(or $(TESTS.$(V)),unit stress e2e)
 test   = $(Q)B=$(B) V=$(V) CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' tests/run.sh
 
 .PHONY: check check-built lint
@@ -238,14 +244,17 @@ check:
 	@tests/setup.sh check
 	@$(MAKE) --no-print-directory $(JOBS) check-build
 	@$(MAKE) --no-print-directory check-built
-check-build: all $(B)/unit
+check-build: all $(B)/unit $(B)/stress
 check-built: check-build
 	$(test) $(TESTS)
 
 SUITES := check-model check-abi check-install check-e2e check-boot
-.PHONY: check-build check-unit $(SUITES)
-check-unit: $(B)/unit
-	$(test) unit
+.PHONY: check-build check-unit check-stress check-all $(SUITES)
+check-unit check-stress: check-%: $(B)/%
+	$(test) $*
+# What lands runs all of it; here the stress runs for longer in each variant.
+check-all:
+	$(Q)WEFT_STRESS_SECONDS=$(or $(WEFT_STRESS_SECONDS),120) .ci/run
 $(SUITES): check-%: all
 	$(test) $*
 

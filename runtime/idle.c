@@ -365,6 +365,8 @@ void rt_go_idle(struct m *m)
 		p = rt_p_release(m);
 		rt_idle_p_put(p);
 		rt_unlock(&sched.lock);
+	} else {
+		rt_rec_release(m); /* its P was taken: rt_p_release() did not do it */
 	}
 	if (span) {
 		m->spinning = false;

@@ -153,6 +153,50 @@ START_TEST(random_revocations_lose_nobody)
 }
 END_TEST
 
+/* Revoked, a goroutine leaves its M at its next call: that M sleeps without a P. */
+static _Atomic bool keep_p;
+static void keeps_p(void *arg)
+{
+	atomic_fetch_add((_Atomic int *)arg, 1);
+	while (keep_p)
+		;
+}
+static bool is_queued(void *arg)
+{
+	(void)arg;
+	return ld(&sched.n_global) == 1;
+}
+START_TEST(an_m_that_lost_its_p_keeps_no_chunk_of_the_recorder)
+{
+	static _Atomic int done, kept;
+	struct weft_host_opts opts = { .maxprocs = 1, .recorder_bytes = 1 << 20 };
+	struct p *p;
+
+	rtest_begin_with(&opts);
+	keep_p = true;
+	weft_go_in(inst, hog, &done);
+	rtest_wait(hog_runs, NULL, "the hog runs");
+	p = rt_revoke(m_of(hog_id));
+	ck_assert_ptr_nonnull(p);
+	weft_go_in(inst, keeps_p, &kept);
+	rt_run_p(p, false);
+	while (kept != 1)
+		;
+	let_go = true;
+	rtest_wait(is_queued, NULL, "the hog waits for a P");
+	keep_p = false;
+	rtest_wait_gone();
+	rtest_end();
+	for (uint32_t i = 0; i < ld(&rt_n_ms); i++)
+		ck_assert_ptr_null(ld(&rt_ms[i])->chunk);
+
+	opts.recorder_bytes = 1 << 19; /* the old pool goes away */
+	rtest_begin_with(&opts);
+	rtest_run(add_one, &done);
+	rtest_end();
+}
+END_TEST
+
 Suite *test_revoke(void);
 Suite *test_revoke(void)
 {
@@ -163,6 +207,7 @@ Suite *test_revoke(void)
 	tcase_add_test(t, a_revoked_p_runs_others_and_the_hog_comes_back);
 	tcase_add_test(t, a_p_is_not_taken_from_an_m_inside_the_runtime);
 	tcase_add_test(t, random_revocations_lose_nobody);
+	tcase_add_test(t, an_m_that_lost_its_p_keeps_no_chunk_of_the_recorder);
 	suite_add_tcase(s, t);
 	return s;
 }
