@@ -30,6 +30,11 @@ struct conf {
 		bool allow_remote; /* a non-loopback TCP address is refused without it */
 		int64_t max_profile_seconds;
 		int64_t max_collections; /* long requests at once */
+		struct {
+			bool pprof, metrics;
+			bool cmdline, symbol, dump; /* of pprof */
+		} endpoints;
+		bool labels; /* in profiles */
 	} http;
 	struct {
 		int64_t maxprocs;       /* 0: "auto" */

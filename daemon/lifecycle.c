@@ -23,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "probe_scan.h"
 #include "version.h"
 
 /* The end after the deadline, in all less than a second. */
@@ -290,6 +291,8 @@ int weftd_check(struct weftd *d, char *err, size_t cap)
 		char why[512];
 
 		rc = plugin_examine(in->path, &file, why, sizeof why);
+		if (rc == 0 && d->conf->plugins.require_probes)
+			rc = probe_check(in->path, true, why, sizeof why);
 		if (rc < 0)
 			snprintf(err, cap, "instance \"%s\": plugin %s", in->conf->name, why);
 	}
@@ -320,7 +323,9 @@ static int serve(struct weftd *d)
 		return rc;
 	}
 	for (size_t i = 0; http_address(d->http, i); i++)
-		log_notice("listening on %s (/debug/pprof/ /metrics /healthz)", http_address(d->http, i));
+		log_notice("listening on %s (%s%s/healthz)", http_address(d->http, i),
+			   d->conf->http.endpoints.pprof ? "/debug/pprof/ " : "",
+			   d->conf->http.endpoints.metrics ? "/metrics " : "");
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "probe_scan.h"
 #include "version.h"
 
 #define DEFAULT_FILE "/etc/weft/weftd.json"
@@ -116,6 +117,21 @@ static _Noreturn void refuse(const char *text)
 	exit(EXIT_REFUSED);
 }
 
+/* What the log would say about each plugin's file when it is loaded. */
+static void warn_of_files(const struct weftd *d)
+{
+	char text[PATH_MAX + 512];
+
+	for (size_t i = 0; i < d->n_instances; i++) {
+		size_t same = 0;
+
+		while (strcmp(d->instances[same].path, d->instances[i].path) != 0)
+			same++;
+		if (same == i && probe_sentence(d->instances[i].path, text, sizeof text) != 0)
+			fprintf(stderr, "weftd: warning: plugin %s\n", text);
+	}
+}
+
 static void start_log(const struct weftd *d)
 {
 	int rc = signals_init();
@@ -155,6 +171,7 @@ int main(int argc, char **argv)
 	    options_host(d.conf, getenv("WEFT_MAXPROCS"), &host, err, sizeof err) < 0)
 		refuse(err);
 	if (action == CHECK) {
+		warn_of_files(&d);
 		printf("%s: good, %zu instance%s\n", d.conf_file, d.n_instances, d.n_instances == 1 ? "" : "s");
 		printed();
 	}

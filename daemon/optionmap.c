@@ -72,6 +72,13 @@ static void http_log(void *user, int level, const char *text)
 	logger_write(level, NULL, 0, text);
 }
 
+static unsigned switched_off(const struct conf *c)
+{
+	return (c->http.endpoints.pprof ? 0 : HTTP_PPROF) | (c->http.endpoints.metrics ? 0 : HTTP_METRICS) |
+	       (c->http.endpoints.cmdline ? 0 : HTTP_CMDLINE) | (c->http.endpoints.symbol ? 0 : HTTP_SYMBOL) |
+	       (c->http.endpoints.dump ? 0 : HTTP_DUMP);
+}
+
 void options_http(const struct weftd *d, struct http_opts *out)
 {
 	const struct conf *c = d->conf;
@@ -86,6 +93,8 @@ void options_http(const struct weftd *d, struct http_opts *out)
 		.max_profile_seconds = c->http.max_profile_seconds,
 		.max_collections = (int)c->http.max_collections,
 		.cpu_hz = (int)c->profiles.cpu_hz,
+		.off = switched_off(c),
+		.no_labels = !c->http.labels,
 		.version = WEFT_VERSION,
 		.build_id = d->build_id,
 		.argc = d->argc,

@@ -6,8 +6,8 @@
  *     127.0.0.1 sends that name.  Not on Unix sockets, which no browser reaches and where clients make
  *     the name up.
  *   Sec-Fetch-Site and Origin must not speak of another site: everything expensive is a GET here.
- *   Exactly one Host, no Transfer-Encoding, a body only where one is expected: what two HTTP readers in a
- *     row could understand differently is refused, and the connection closed. */
+ *   Exactly one Host (HTTP/1.0 may have none), no Transfer-Encoding, a body only where one is expected: what two HTTP
+ * readers in a row could understand differently is refused, and the connection closed. */
 #include "server.h"
 
 #include <arpa/inet.h>
@@ -101,9 +101,16 @@ static const char *header(struct request *r, const char *name)
 static bool refuse_framing(struct request *r, const struct seen *s)
 {
 	bool known = r->route && r->route->methods & r->method;
+	const union MHD_ConnectionInfo *head = MHD_get_connection_info(r->c, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 
 	r->body = s->encodings || (s->length && strtoull(s->length, NULL, 10) > 0);
-	if (s->hosts > 1)
+	if (r->too_long)
+		reply_error(r, 414, "the request target has more than %u bytes", TARGET_MAX);
+	else if (head && head->header_size > HEAD_MAX)
+		reply_error(r, 431, "the request line and headers have more than %u bytes", HEAD_MAX);
+	else if (!s->hosts && !r->old)
+		reply_error(r, 400, "no Host header");
+	else if (s->hosts > 1)
 		reply_error(r, 400, "more than one Host header");
 	else if (s->lengths > 1)
 		reply_error(r, 400, "more than one Content-Length header");

@@ -33,6 +33,15 @@ struct http_loop {
 enum { HTTP_READABLE = 1, HTTP_HANGUP = 2 };
 enum { HTTP_LANES = 4 };
 
+/* What can be switched off; the last three are parts of HTTP_PPROF. */
+enum {
+	HTTP_PPROF = 1,
+	HTTP_METRICS = 2,
+	HTTP_CMDLINE = 4,
+	HTTP_SYMBOL = 8,
+	HTTP_DUMP = 16, /* goroutine?debug=2 */
+};
+
 struct http_opts {
 	const struct http_loop *loop;
 	const char *const *listen; /* "host:port", "[v6]:port", "unix:PATH", "fd:NAME" */
@@ -43,6 +52,8 @@ struct http_opts {
 	int64_t max_profile_seconds;    /* 0: 3600 */
 	int max_collections;            /* 0: 8 */
 	int cpu_hz;                     /* 0: 100 */
+	unsigned off;                   /* HTTP_PPROF and so on */
+	bool no_labels;                 /* leave the goroutines' own labels out of profiles */
 	const char *version, *build_id; /* build_id: hex, of weftd */
 	int argc;
 	char **argv;

@@ -99,6 +99,8 @@ bool param_target(const char *target, char *path, size_t path_cap, const char **
 	size_t len;
 
 	*host = '\0';
+	if (strchr(target, ' '))
+		return false; /* more than three words in the request line */
 	if (!strncasecmp(target, "http://", 7) || !strncasecmp(target, "https://", 8)) {
 		target = strstr(target, "//") + 2;
 		len = strcspn(target, "/?");

@@ -125,7 +125,7 @@ static void feed_sample(void *user, const struct weft_sample *s)
 		values[1] = (int64_t)s->weight * SECOND / hz;
 		if (s->kind == WEFT_SAMPLE_LOST)
 			to->lost += s->weight;
-		to->failed = pprof_add(to->e.p, f.pc, f.depth, s->flags, &s->labels,
+		to->failed = pprof_add(to->e.p, f.pc, f.depth, s->flags, to->e.op.h->opts.no_labels ? NULL : &s->labels,
 				       instance && *instance ? instance : NULL, thread, values);
 	}
 }

@@ -45,8 +45,8 @@ static int add(struct goroutines *g, const struct weft_goroutine *w)
 	static const uint64_t unknown[] = { PPROF_PC_SYSTEM };
 	bool none = w->depth == 0;
 
-	return pprof_add(g->e.p, none ? unknown : w->pc, none ? 1 : w->depth, w->flags, &w->labels,
-			 instance_name(w->instance), NULL, &g->count);
+	return pprof_add(g->e.p, none ? unknown : w->pc, none ? 1 : w->depth, w->flags,
+			 g->e.op.h->opts.no_labels ? NULL : &w->labels, instance_name(w->instance), NULL, &g->count);
 }
 
 static void collect_work(struct op *o)
@@ -153,6 +153,8 @@ void get_goroutine(struct request *r)
 	else if (seconds.given && form)
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "seconds goes with debug=0 only");
 	else if (seconds.given && !seconds_ok(r, seconds.value))
+		return;
+	else if (form >= 2 && !route_is_on(r, HTTP_DUMP))
 		return;
 	else if (form >= 2)
 		goroutine_dump(r);

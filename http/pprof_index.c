@@ -8,17 +8,21 @@
 
 struct entry {
 	const char *name, *link, *help;
+	unsigned off; /* not listed with this switched off */
 };
 
 /* By name.  symbol is for programs and not listed. */
 static const struct entry entries[] = {
-	{ "cmdline", "cmdline?debug=1", "The command line of this process, arguments separated by NUL bytes." },
+	{ "cmdline", "cmdline?debug=1", "The command line of this process, arguments separated by NUL bytes.",
+	  HTTP_CMDLINE },
 	{ "goroutine", "goroutine?debug=1",
 	  "Stacks of all goroutines that are alive, counted by stack and labels. debug=2 lists each one; "
-	  "seconds=N gives what came and went in that time." },
+	  "seconds=N gives what came and went in that time.",
+	  0 },
 	{ "profile", "profile?seconds=5",
 	  "CPU profile. seconds=N sets how long (30), hz=N how often each thread is sampled. Requests that "
-	  "overlap share the sampler. Look at it with go tool pprof." },
+	  "overlap share the sampler. Look at it with go tool pprof.",
+	  0 },
 };
 #define N (sizeof(entries) / sizeof(entries[0]))
 
@@ -47,6 +51,7 @@ static void html(struct buf *b, const char *s)
 static void page(struct buf *b, const struct http *h)
 {
 	struct weft_counters c;
+	unsigned off = h->opts.off;
 
 	weft_read_counters(&c);
 	buf_str(b, "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>/debug/pprof/</title>\n"
@@ -63,11 +68,18 @@ static void page(struct buf *b, const struct http *h)
 	for (size_t i = 0; i < N; i++) {
 		unsigned long long n = entries[i].name[0] == 'g' ? c.live : 0;
 
+		if (entries[i].off & off)
+			continue;
 		buf_fmt(b, "<tr><td class=\"n\">%llu</td><td><a href=\"%s\">%s</a></td></tr>\n", n, entries[i].link,
 			entries[i].name);
 	}
-	buf_str(b, "</table>\n<p><a href=\"goroutine?debug=2\">full goroutine stack dump</a></p>\n<ul>\n");
+	buf_str(b, "</table>\n");
+	if (!(off & HTTP_DUMP))
+		buf_str(b, "<p><a href=\"goroutine?debug=2\">full goroutine stack dump</a></p>\n");
+	buf_str(b, "<ul>\n");
 	for (size_t i = 0; i < N; i++) {
+		if (entries[i].off & off)
+			continue;
 		buf_fmt(b, "<li><b>%s</b>: ", entries[i].name);
 		html(b, entries[i].help);
 		buf_str(b, "</li>\n");
@@ -75,8 +87,8 @@ static void page(struct buf *b, const struct http *h)
 	buf_fmt(b,
 		"</ul>\n<p>Sampling: CPU at %d Hz of each thread's CPU time, only while a profile is taken; "
 		"sessions open now: %d. Goroutines are never sampled: each one is in every profile.</p>\n"
-		"<p><a href=\"/metrics\">metrics</a> <a href=\"/version\">version</a></p>\n</body>\n</html>\n",
-		h->opts.cpu_hz, cpu_sessions(h->cpu));
+		"<p>%s<a href=\"/version\">version</a></p>\n</body>\n</html>\n",
+		h->opts.cpu_hz, cpu_sessions(h->cpu), off & HTTP_METRICS ? "" : "<a href=\"/metrics\">metrics</a> ");
 }
 
 void get_index(struct request *r)

@@ -28,6 +28,7 @@ void *request_new(void *cls, const char *target, struct MHD_Connection *c)
 	memcpy(r->target, target, len + 1);
 	r->path = r->target + len + 1;
 	r->query = "";
+	r->too_long = len > TARGET_MAX;
 	r->bad = !param_target(r->target, r->path, len + 1, &r->query, r->host, sizeof(r->host));
 	r->h = l->h;
 	r->l = l;
@@ -47,13 +48,14 @@ static enum method method_of(const char *name)
 }
 
 /* After the headers: set a reply if that is all there is to say. */
-static void begin(struct request *r, const char *method)
+static void begin(struct request *r, const char *method, const char *version)
 {
 	if (r->conn && !r->conn->busy) {
 		r->conn->busy = true;
 		TAILQ_REMOVE(&r->l->idle, r->conn, idle);
 	}
 	r->method = method_of(method);
+	r->old = !strcmp(version, MHD_HTTP_VERSION_1_0);
 	r->route = r->bad ? NULL : route_find(r->path);
 	if (!access_check(r))
 		return;
@@ -63,6 +65,8 @@ static void begin(struct request *r, const char *method)
 		reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is stopping");
 	else if (!r->route || !(r->route->methods & r->method))
 		route_dispatch(r); /* 404, 405 */
+	else if (!route_is_on(r, r->route->off))
+		return;
 	else if (r->method == METHOD_POST)
 		symbol_begin(r);
 }
@@ -90,12 +94,12 @@ enum MHD_Result request_access(void *cls, struct MHD_Connection *c, const char *
 {
 	struct request *r = *ctx;
 
-	(void)cls, (void)c, (void)url, (void)version;
+	(void)cls, (void)c, (void)url;
 	if (!r)
 		return MHD_NO; /* no memory in the URI callback */
 	switch (r->state) {
 	case REQ_NEW:
-		begin(r, method);
+		begin(r, method, version);
 		r->state = REQ_BODY;
 		return r->reply && r->body ? reply_queue(r) : MHD_YES;
 	case REQ_BODY:

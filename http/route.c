@@ -8,22 +8,22 @@
 #define READ (METHOD_GET | METHOD_HEAD)
 
 static const struct route routes[] = {
-	{ "/debug/pprof", "index", READ, true, get_index_redirect },
-	{ "/debug/pprof/", "index", READ, false, get_index },
-	{ "/debug/pprof/goroutine", "goroutine", READ, true, get_goroutine },
-	{ "/debug/pprof/profile", "profile", READ, true, get_profile },
-	{ "/debug/pprof/cmdline", "cmdline", READ, true, get_cmdline },
-	{ "/debug/pprof/symbol", "symbol", READ | METHOD_POST, true, any_symbol },
-	{ "/metrics", "metrics", READ, false, get_metrics },
-	{ "/healthz", "health", READ, false, get_healthz },
-	{ "/readyz", "health", READ, false, get_readyz },
-	{ "/version", "version", READ, false, get_version },
+	{ "/debug/pprof", "index", READ, true, HTTP_PPROF, get_index_redirect },
+	{ "/debug/pprof/", "index", READ, false, HTTP_PPROF, get_index },
+	{ "/debug/pprof/goroutine", "goroutine", READ, true, HTTP_PPROF, get_goroutine },
+	{ "/debug/pprof/profile", "profile", READ, true, HTTP_PPROF, get_profile },
+	{ "/debug/pprof/cmdline", "cmdline", READ, true, HTTP_PPROF | HTTP_CMDLINE, get_cmdline },
+	{ "/debug/pprof/symbol", "symbol", READ | METHOD_POST, true, HTTP_PPROF | HTTP_SYMBOL, any_symbol },
+	{ "/metrics", "metrics", READ, false, HTTP_METRICS, get_metrics },
+	{ "/healthz", "health", READ, false, 0, get_healthz },
+	{ "/readyz", "health", READ, false, 0, get_readyz },
+	{ "/version", "version", READ, false, 0, get_version },
 };
 #define N (sizeof(routes) / sizeof(routes[0]))
 _Static_assert(N < ROUTES_MAX, "one more than the routes is counted: everything else");
 
 /* What libmicrohttpd answers by itself is not counted. */
-static const unsigned codes[] = { 200, 301, 400, 403, 404, 405, 413, 429, 500, 501, 503 };
+static const unsigned codes[] = { 200, 301, 400, 403, 404, 405, 413, 414, 429, 431, 500, 501, 503 };
 #define CODES (int)(sizeof(codes) / sizeof(codes[0]))
 _Static_assert(sizeof(codes) / sizeof(codes[0]) < CODES_MAX, "one more is counted: everything else");
 
@@ -59,6 +59,27 @@ int route_code(unsigned status)
 unsigned route_status(int code)
 {
 	return code < CODES ? codes[code] : 0;
+}
+
+bool route_is_on(struct request *r, unsigned what)
+{
+	/* The whole before its parts. */
+	static const struct {
+		unsigned bit;
+		const char *key;
+	} keys[] = {
+		{ HTTP_PPROF, "pprof" },   { HTTP_METRICS, "metrics" }, { HTTP_CMDLINE, "cmdline" },
+		{ HTTP_SYMBOL, "symbol" }, { HTTP_DUMP, "dump" },
+	};
+	size_t i = 0;
+
+	what &= r->h->opts.off;
+	if (!what)
+		return true;
+	while (!(keys[i].bit & what))
+		i++;
+	reply_error(r, MHD_HTTP_FORBIDDEN, "switched off: http.endpoints.%s is false", keys[i].key);
+	return false;
 }
 
 void route_dispatch(struct request *r)

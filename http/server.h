@@ -31,7 +31,10 @@
 #define IDLE_SECONDS 10
 #define STREAM_STALL_SECONDS 60 /* a reader of a stream that takes nothing for so long is dropped */
 #define BODY_MAX (4u << 20)
-#define TASK_NS 40000000 /* a pool task hands back after this, to stay below 50 ms */
+#define TARGET_MAX (16u << 10)
+#define HEAD_MAX (32u << 10)         /* request line and headers */
+#define CONNECTION_MEMORY (64 << 10) /* what a head is read into; beyond it libmicrohttpd answers by itself */
+#define TASK_NS 40000000             /* a pool task hands back after this, to stay below 50 ms */
 
 #define SECOND INT64_C(1000000000)
 
@@ -69,7 +72,8 @@ struct route {
 	const char *path;
 	const char *class; /* label of the counters */
 	unsigned methods;
-	bool plain; /* as Go's: no headers of our own beside the common ones */
+	bool plain;   /* as Go's: no headers of our own beside the common ones */
+	unsigned off; /* not served with one of these switched off */
 	/* Sets a reply or an op.  HEAD comes here too, and must not collect. */
 	void (*handle)(struct request *r);
 };
@@ -92,10 +96,12 @@ struct request {
 	enum method method;
 	enum request_state state;
 	bool suspended;
-	bool bad;    /* target not understood */
-	bool body;   /* one is announced */
-	bool lossy;  /* no memory for the body */
-	bool stalls; /* a stream: longer timeout */
+	bool bad;      /* target not understood */
+	bool too_long; /* target longer than TARGET_MAX */
+	bool old;      /* HTTP/1.0, where nobody has to send a Host */
+	bool body;     /* one is announced */
+	bool lossy;    /* no memory for the body */
+	bool stalls;   /* a stream: longer timeout */
 	struct http_watch *watch;
 	struct op *op;
 	struct MHD_Response *reply;
@@ -154,6 +160,8 @@ const struct route *route_find(const char *path);
 const char *route_class(size_t i); /* NULL past the end */
 size_t route_index(const struct route *route);
 void route_dispatch(struct request *r);
+/* Refuse what is switched off: false, and a reply is set. */
+bool route_is_on(struct request *r, unsigned what);
 int route_code(unsigned status); /* index into http.count.requests[] */
 unsigned route_status(int code); /* and back; 0 past the end */
 

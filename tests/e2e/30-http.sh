@@ -3,7 +3,7 @@
 # weft's own rules for who may ask.
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
-need_plugins parked
+need_plugins parked burn
 config '{ "http": { "allowed_hosts": ["weft.example"], "max_profile_seconds": 100 }, "instances": [ { "name": "crowd",
 	"plugin": "parked.so", "config": { "receiving": 6, "sending": 3, "locking": 2, "sleeping": 1 } } ] }'
 weftd_start
@@ -164,10 +164,119 @@ match "a chunked body is refused" "$(raw 'GET /healthz HTTP/1.1\r\nHost: localho
 match "a body where none belongs is refused" "$(raw 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc')" ' 4[0-9][0-9]'
 match "an absolute target is understood" "$(raw 'GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')" ' 200'
 match "HTTP/1.0 is served" "$(raw 'GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n')" ' 200'
-match "a header too large" "$(raw "GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nX: $(head -c 60000 /dev/zero | tr '\0' a)\\r\\n\\r\\n")" ' 431| 400'
+
+# Refusals of what can't be read as a request have the headers of every other.
+letters() { head -c "$1" /dev/zero | tr '\0' a; }
+# refused_whole WHAT TEXT STATUS: these bytes are answered so, and the connection is closed.
+refused_whole() {
+	printf '%b' "$2" >"$T/raw"
+	exec 9<>"/dev/tcp/127.0.0.1/$PORT" || return
+	cat "$T/raw" >&9
+	timeout 10 cat <&9 >"$HEAD"
+	exec 9>&-
+	sed '1,/^\r$/d' "$HEAD" >"$BODY"
+	sed -i '/^\r$/q' "$HEAD"
+	match "$1: status" "$(head -n 1 "$HEAD")" "^HTTP/1\\.1 $3 "
+	eq "$1: nosniff" "$(header X-Content-Type-Options)" nosniff
+	eq "$1: text" "$(header Content-Type)" 'text/plain; charset=utf-8'
+	eq "$1: X-Go-Pprof" "$(header X-Go-Pprof)" 1
+	eq "$1: one line" "$(wc -l <"$BODY")" 1
+}
+for size in 16385 30000; do
+	refused_whole "a target of $size bytes" "GET /$(letters $((size - 1))) HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n" 414
+done
+for size in 33000 60000; do
+	refused_whole "$size bytes of headers" "GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nX: $(letters "$size")\\r\\n\\r\\n" 431
+done
+refused_whole "many headers" "GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\n$(yes "X: $(letters 95)\\r\\n" | head -n 340 | tr -d '\n')\\r\\n" 431
+refused_whole "no Host header" 'GET /healthz HTTP/1.1\r\n\r\n' 400
+refused_whole "two Host headers" 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n' 400
+refused_whole "a chunked body" 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n' 501
+refused_whole "a space in the target" 'GET /health z HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' 400
+match "a target just short enough is looked for" "$(raw "GET /$(letters 16383) HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")" ' 404'
+match "headers just short enough are read" "$(raw "GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nCookie: $(letters 32000)\\r\\n\\r\\n")" ' 200'
+# What does not fit into a connection's memory, or is no HTTP, the library refuses in its own way.
+match "a target larger than the memory" "$(raw "GET /$(letters 200000) HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")" '^HTTP/1\.1 414 |^$'
+match "headers larger than the memory" "$(raw "GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nX: $(letters 200000)\\r\\n\\r\\n")" '^HTTP/1\.1 431 |^$'
+match "a header without a colon" "$(raw 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nnonsense\r\n\r\n')" '^HTTP/1\.1 400 '
 get /healthz
 eq "and it still serves" "$CODE" 200
 weftd_stop
+
+# Each endpoint that tells something has a switch; /healthz, /readyz and /version always answer.
+# switched NAME JSON: weftd with these endpoints; then off PATH KEY, on PATH.
+switched() {
+	config "{ \"http\": $2, \"instances\": [ { \"name\": \"crowd\", \"plugin\": \"parked.so\", \"config\": {
+		\"receiving\": 1 } } ] }"
+	WHAT=$1
+	weftd_start
+	for path in /healthz /readyz /version; do
+		get $path
+		eq "$WHAT: $path" "$CODE" 200
+	done
+}
+off() {
+	get "$1" "${@:3}"
+	eq "$WHAT: $1 ${*:3} is switched off" "$CODE $(cat "$BODY")" "403 switched off: http.endpoints.$2 is false"
+	eq "$WHAT: $1 ${*:3}: X-Go-Pprof, nosniff" "$(header X-Go-Pprof) $(header X-Content-Type-Options)" "1 nosniff"
+}
+on() {
+	get "$1" "${@:2}"
+	eq "$WHAT: $1 ${*:2} is served" "$CODE" 200
+}
+switched "no metrics" '{ "endpoints": { "metrics": false } }'
+off /metrics metrics
+get /metrics -I
+eq "no metrics: HEAD" "$CODE" 403
+on $P/
+no_match "no metrics: no link to them" "$(cat "$BODY")" 'href="/metrics"'
+match "the full dump is still linked" "$(cat "$BODY")" 'debug=2'
+on $P/cmdline
+has_not "no metrics: the log does not promise them" "$LOG" 'listening.*/metrics'
+weftd_stop
+switched "no pprof" '{ "endpoints": { "pprof": false } }'
+for path in $P $P/ $P/goroutine "$P/goroutine?debug=2" "$P/profile?seconds=1" $P/cmdline $P/symbol; do off "$path" pprof; done
+off $P/symbol pprof --data 0x1
+on /metrics
+has_not "no pprof: the log does not promise it" "$LOG" 'listening.*/debug/pprof'
+weftd_stop
+switched "no details" '{ "endpoints": { "cmdline": false, "symbol": false, "dump": false } }'
+off $P/cmdline cmdline
+off $P/symbol symbol
+off $P/symbol symbol --data 0x1
+off "$P/goroutine?debug=2" dump
+off "$P/goroutine?debug=77" dump
+on $P/goroutine
+on "$P/goroutine?debug=1"
+on "$P/profile?seconds=1"
+on /metrics
+on $P/
+match "no details: the index links what there is" "$(cat "$BODY")" 'href="goroutine\?debug=1"'
+no_match "no details: and nothing else" "$(cat "$BODY")" 'href="cmdline|href="goroutine\?debug=2|>cmdline<'
+weftd_stop
+
+# Without labels a profile knows instances and threads only.
+labels() {
+	config "{ \"http\": { \"labels\": $1 }, \"instances\": [ { \"name\": \"crowd\", \"plugin\": \"parked.so\", \"config\": {
+		\"receiving\": 1 } }, { \"name\": \"fire\", \"plugin\": \"burn.so\" } ] }"
+	WHAT="labels $1"
+	weftd_start
+	check "$WHAT: all are started" wait_until 10 logged 'all started'
+	on "$P/goroutine?debug=1"
+	has "$WHAT: debug=1 has the instance" "$BODY" '# labels: .*"instance":"crowd"'
+	"$2" "$WHAT: debug=1 and the goroutine's labels" "$BODY" '# labels: .*"kind":"receiving"'
+	on $P/goroutine
+	gzip -dc <"$BODY" >"$T/profile" # a string of its table has its length before it
+	has "$WHAT: the profile has the instance" "$T/profile" 'crowd'
+	"$2" "$WHAT: the profile and the goroutine's labels" "$T/profile" $'\004kind'
+	on "$P/profile?seconds=1"
+	gzip -dc <"$BODY" >"$T/profile"
+	has "$WHAT: the CPU profile has the instance" "$T/profile" 'fire'
+	"$2" "$WHAT: the CPU profile and the goroutine's labels" "$T/profile" $'\004part'
+	weftd_stop
+}
+labels true has
+labels false has_not
 
 # Other listeners: a Unix socket (any Host), none at all, an occupied port.
 config "{ \"http\": { \"listen\": [\"unix:$T/debug.sock\"] } }"

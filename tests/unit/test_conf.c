@@ -72,6 +72,8 @@ START_TEST(empty_object_is_all_defaults)
 	ck_assert(!c->http.allow_remote);
 	ck_assert_int_eq(c->http.max_profile_seconds, 3600);
 	ck_assert_int_eq(c->http.max_collections, 8);
+	ck_assert(c->http.endpoints.pprof && c->http.endpoints.metrics && c->http.endpoints.cmdline);
+	ck_assert(c->http.endpoints.symbol && c->http.endpoints.dump && c->http.labels);
 	ck_assert_int_eq(c->runtime.maxprocs, 0);
 	ck_assert_int_eq(c->runtime.max_goroutines, 0);
 	ck_assert_str_eq(c->runtime.preempt, "handoff");
@@ -246,8 +248,6 @@ static const struct {
 	  "f:1: runtime.preempt: what this value asks for is not in this version of weftd; allowed: \"handoff\"" },
 	{ RT("\"handoff_max\":4"),
 	  "f:1: runtime.handoff_max: what this value asks for is not in this version of weftd; allowed: \"auto\"" },
-	{ "{\"plugins\":{\"require_probes\":true}}",
-	  "f:1: plugins.require_probes: what this value asks for is not in this version of weftd; allowed: false" },
 	{ INST("\"name\":\"a\",\"plugin\":\"p\",\"preempt\":\"signal\""),
 	  "f:1: instances[0].preempt: what this value asks for is not in this version of weftd; allowed: \"handoff\"" },
 	/* listen */

@@ -291,48 +291,53 @@ static void put_instances(struct text *t)
 	put(t, "]");
 }
 
+/* Leave and enter objects until the one that the path's last key belongs to is open. */
+static void put_objects(struct text *t, char *open, size_t cap, const char *path, bool *first)
+{
+	const char *dot;
+	char key[64];
+
+	while (strncmp(open, path, strlen(open)) != 0) {
+		open[strlen(open) - 1] = '\0';
+		dot = strrchr(open, '.');
+		open[dot ? dot + 1 - open : 0] = '\0';
+		put(t, "}");
+		*first = false;
+	}
+	while ((dot = strchr(path + strlen(open), '.'))) {
+		snprintf(key, sizeof key, "%s\"%.*s\":{", *first ? "" : ",", (int)(dot - path - strlen(open)),
+			 path + strlen(open));
+		put(t, key);
+		snprintf(open, cap, "%.*s", (int)(dot + 1 - path), path);
+		*first = true;
+	}
+}
+
 /* Random values for a random choice of keys. */
 static void put_config(struct text *t)
 {
-	const char *comma = "";
-	char open[64] = ""; /* the object that is open, "runtime.recorder" */
+	char open[64] = ""; /* the objects that are open, "runtime.recorder." */
+	bool first = true;
 
-	put(t, "{\"http\":{\"allow_remote\":true}");
-	for (size_t i = 1; i < conf_schema_n; i++) {
+	put(t, "{");
+	for (size_t i = 0; i < conf_schema_n; i++) {
 		const struct conf_row *row = &conf_schema[i];
 		const char *dot = strrchr(row->path, '.');
+		bool remote = !strcmp(row->path, "http.allow_remote"); /* listen may need it */
 		char key[128];
 
-		if (below(3) || !dot || strchr(row->path, '[') || !strcmp(row->path, "http.allow_remote"))
+		if (!dot || strchr(row->path, '[') || (!remote && below(3)))
 			continue;
-		if (!strncmp(row->path, "http.", 5)) { /* inside the object that is there already */
-			size_t at = strlen("{\"http\":{");
-			static struct text inner;
-
-			inner = (struct text){ .line = 1 };
-			snprintf(key, sizeof key, "\"%s\":", dot + 1);
-			put(&inner, key);
-			put_row(&inner, row);
-			put(&inner, ",");
-			memmove(t->s + at + inner.len, t->s + at, t->len - at + 1);
-			memcpy(t->s + at, inner.s, inner.len);
-			t->len += inner.len;
-			continue;
-		}
-		if (!strncmp(row->path, "runtime.recorder.", 17))
-			continue;
-		if (strncmp(open, row->path, (size_t)(dot - row->path) + 1)) {
-			snprintf(key, sizeof key, "%s,\"%.*s\":{", *open ? "}" : "", (int)(dot - row->path), row->path);
-			put(t, key);
-			snprintf(open, sizeof open, "%.*s.", (int)(dot - row->path), row->path);
-			comma = "";
-		}
-		snprintf(key, sizeof key, "%s\"%s\":", comma, dot + 1);
+		put_objects(t, open, sizeof open, row->path, &first);
+		snprintf(key, sizeof key, "%s\"%s\":", first ? "" : ",", dot + 1);
 		put(t, key);
-		put_row(t, row);
-		comma = ",";
+		if (remote)
+			put(t, "true");
+		else
+			put_row(t, row);
+		first = false;
 	}
-	put(t, *open ? "}" : "");
+	put_objects(t, open, sizeof open, "", &first);
 	put_instances(t);
 	put(t, "}");
 }
@@ -384,6 +389,12 @@ static void check_same(const struct conf *a, const struct conf *b)
 	ck_assert(a->http.allow_remote == b->http.allow_remote);
 	ck_assert_int_eq(a->http.max_profile_seconds, b->http.max_profile_seconds);
 	ck_assert_int_eq(a->http.max_collections, b->http.max_collections);
+	ck_assert(a->http.endpoints.pprof == b->http.endpoints.pprof);
+	ck_assert(a->http.endpoints.metrics == b->http.endpoints.metrics);
+	ck_assert(a->http.endpoints.cmdline == b->http.endpoints.cmdline);
+	ck_assert(a->http.endpoints.symbol == b->http.endpoints.symbol);
+	ck_assert(a->http.endpoints.dump == b->http.endpoints.dump);
+	ck_assert(a->http.labels == b->http.labels);
 	ck_assert_int_eq(a->runtime.maxprocs, b->runtime.maxprocs);
 	ck_assert_int_eq(a->runtime.max_goroutines, b->runtime.max_goroutines);
 	ck_assert_str_eq(a->runtime.preempt, b->runtime.preempt);

@@ -105,6 +105,8 @@ START_TEST(targets_that_hide_something_are_refused)
 	check_target("/a%00b", false, "", "", "");
 	check_target("/a%", false, "", "", "");
 	check_target("/a%g0", false, "", "", "");
+	check_target("/a b", false, "", "", "");
+	check_target("/a?b c", false, "", "", "");
 	check_target("http:///p", false, "", "", "");
 	check_target("http://0123456789012345678901234567890123456789/p", false, "", "", "");
 }
