@@ -165,6 +165,7 @@ struct p {
 	_Atomic uint32_t idle; /* on the idle list; sched.lock */
 	struct m *_Atomic m;
 	struct p *idle_next; /* sched.lock */
+	bool retired;        /* sched.lock: beyond maxprocs, empty, on no list */
 
 	/* Owner (or revoker) only */
 	struct g *next;              /* run-next: woken by a hand-over, inherits the slice */
@@ -227,8 +228,12 @@ struct rt_sched {
 	_Atomic uint64_t goids;      /* last id block given out */
 	_Atomic uint64_t coarse_tsc; /* sysmon's last look at the clock */
 
+	/* changes rarely, under lock (procs.c) */
+	RT_CACHED _Atomic uint32_t maxprocs; /* Ps with a smaller id may run */
+	_Atomic uint32_t n_ps;               /* made so far: ps[] below is set, for ever */
+	_Atomic uint32_t n_active;           /* not retired: maxprocs, once all have noticed */
+
 	/* constant after start */
-	RT_CACHED uint32_t maxprocs;
 	bool running;
 	struct weft_host_opts opts;
 	int64_t started_real;

@@ -2,19 +2,10 @@
  *
  * A process may start and stop it many times, one after the other: Ps, M records, arenas, tables and
  * rings are kept and used again, so the hundredth cycle maps and opens no more than the tenth. */
-#include <sched.h>
 #include <string.h>
 
 #include "rt.h"
 #include "sys.h"
-
-static uint32_t cpus(void)
-{
-	static cpu_set_t set[16]; /* 16,384 CPUs */
-	long n = rt_syscall(SYS_sched_getaffinity, 0, sizeof set, (long)set, 0, 0, 0);
-
-	return n > 0 ? (uint32_t)CPU_COUNT_S((size_t)n, set) : 1;
-}
 
 static int64_t realtime(void)
 {
@@ -24,7 +15,7 @@ static int64_t realtime(void)
 	return ts.tv_sec * WEFT_SEC + ts.tv_nsec;
 }
 
-static int start_all(uint32_t n)
+static int start_all(void)
 {
 	int rc;
 
@@ -39,7 +30,7 @@ static int start_all(uint32_t n)
 	if (rc == 0)
 		rc = rt_rec_start(sched.opts.recorder_bytes);
 	if (rc == 0)
-		rc = rt_ps_start(n);
+		rc = rt_ps_start();
 	if (rc == 0)
 		rc = rt_sysmon_start();
 	return rc;
@@ -47,16 +38,12 @@ static int start_all(uint32_t n)
 
 int weft_host_start(const struct weft_host_opts *opts)
 {
-	uint32_t n;
 	int rc;
 
 	if (sched.running)
 		return -EBUSY;
 	if (opts->maxprocs < 0 || opts->maxprocs > WEFT_MAXPROCS_LIMIT)
 		return -EINVAL;
-	n = opts->maxprocs ? (uint32_t)opts->maxprocs : cpus();
-	if (n > WEFT_MAXPROCS_LIMIT)
-		n = WEFT_MAXPROCS_LIMIT;
 	sched.opts = *opts;
 	rt_lock_init(&sched.lock, RT_RANK_SCHED);
 	sched.global_head = sched.global_tail = NULL;
@@ -68,12 +55,12 @@ int weft_host_start(const struct weft_host_opts *opts)
 	st(&sched.n_spinning, 0);
 	st(&sched.stopping, 0);
 	sched.started_real = realtime();
-	rc = start_all(n);
+	rc = start_all();
 	if (rc < 0)
 		return rc;
 	sched.running = true;
 	/* Each P shows once that it can have a thread; they go idle at once. */
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t n = ld(&sched.maxprocs); n > 0; n--) {
 		struct p *p;
 
 		rt_lock(&sched.lock);
@@ -132,7 +119,7 @@ int weft_host_stop(int64_t timeout_ns)
 		return -ETIMEDOUT;
 	rt_ms_join();
 	rt_sysmon_stop();
-	for (uint32_t i = 0; i < sched.maxprocs; i++)
+	for (uint32_t i = 0; i < ld(&sched.n_ps); i++)
 		st(&sched.ps[i]->n_free, 0);
 	rt_purge();
 	rt_rec_on = false;

@@ -58,7 +58,7 @@ static uint64_t next_random(struct p *p)
 /* A look around the other Ps, in random order. */
 static struct g *steal_round(struct m *m, struct p *p, int64_t now)
 {
-	uint32_t n = sched.maxprocs, at = (uint32_t)(next_random(p) % n);
+	uint32_t n = ld_acq(&sched.n_ps), at = (uint32_t)(next_random(p) % n);
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct p *victim = sched.ps[(at + i) % n];
@@ -84,7 +84,7 @@ static struct g *steal_round(struct m *m, struct p *p, int64_t now)
 
 static struct g *spin(struct m *m, struct p *p)
 {
-	if (!m->spinning && 2 * ld(&sched.n_spinning) >= (int32_t)(sched.maxprocs - ld(&sched.n_idle_ps)))
+	if (!m->spinning && 2 * ld(&sched.n_spinning) >= (int32_t)(ld(&sched.n_active) - ld(&sched.n_idle_ps)))
 		return NULL;
 	if (!m->spinning) {
 		m->spinning = true;
@@ -109,6 +109,8 @@ struct g *rt_find(struct m *m)
 	int64_t now;
 	struct g *g = NULL;
 
+	if (p && unlikely(p->id >= ld(&sched.maxprocs)))
+		p = rt_p_retire(m);
 	if (!p)
 		return NULL;
 	m->tsc = rt_tsc();
@@ -258,7 +260,7 @@ static bool work_anywhere(void)
 {
 	if (ld(&sched.n_global))
 		return true;
-	for (uint32_t i = 0; i < sched.maxprocs; i++)
+	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++)
 		if (!rt_runq_empty(sched.ps[i]))
 			return true;
 	return false;
@@ -358,7 +360,8 @@ void rt_go_idle(struct m *m)
 		struct p *p;
 
 		rt_lock(&sched.lock);
-		if (ld(&sched.n_global) || ld(&sched.stopping)) {
+		/* More work, or a P that has to retire, not to idle: the loop sees to it. */
+		if (ld(&sched.n_global) || ld(&sched.stopping) || ld(&m->p)->id >= ld(&sched.maxprocs)) {
 			rt_unlock(&sched.lock);
 			return;
 		}

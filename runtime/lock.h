@@ -7,6 +7,7 @@
 /* Lock order: a thread may take a lock only if every lock it holds stands above it here.  Two of one
  * rank are taken in address order.  Checked where RT_CHECKS. */
 #define RT_LOCK_RANKS(X)                                                                                               \
+	X(PROCS, "how many Ps there shall be")                                                                         \
 	X(INST, "the table of instances")                                                                              \
 	X(CHAN, "one channel")                                                                                         \
 	X(SEMA, "one bucket of the wait table")                                                                        \

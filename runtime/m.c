@@ -155,32 +155,3 @@ void rt_ms_join(void)
 		}
 	}
 }
-
-/* Make or renew n Ps, all idle. */
-int rt_ps_start(uint32_t n)
-{
-	sched.idle_ps = NULL;
-	for (uint32_t i = n; i-- > 0;) {
-		struct p *p = sched.ps[i] ? sched.ps[i] : rt_map(sizeof *p);
-
-		if (!p)
-			return -ENOMEM;
-		sched.ps[i] = p;
-		p->id = i;
-		p->rng = 0x9e3779b97f4a7c15ull * (i + 1);
-		rt_lock_init(&p->tlock, RT_RANK_TIMERS);
-		p->next = NULL;
-		st(&p->has_next, 0);
-		st(&p->head, ld(&p->tail));
-		st(&p->top, ld(&p->bottom));
-		p->n_timers = 0;
-		st(&p->first, INT64_MAX);
-		st(&p->first_tsc, UINT64_MAX);
-		st(&p->idle, 1);
-		p->idle_next = sched.idle_ps;
-		sched.idle_ps = p;
-	}
-	sched.maxprocs = n;
-	st(&sched.n_idle_ps, n);
-	return 0;
-}

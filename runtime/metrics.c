@@ -26,13 +26,13 @@ void weft_read_counters(struct weft_counters *out)
 	uint64_t busy;
 
 	memset(out, 0, sizeof *out);
-	out->maxprocs = (int)sched.maxprocs;
+	out->maxprocs = (int)ld(&sched.maxprocs);
 	out->threads = (int)ld(&sched.n_ms);
 	out->idle_procs = (int)ld(&sched.n_idle_ps);
 	out->started = sched.started_real;
 	out->global_runq = ld(&sched.n_global);
 	out->runnable = out->global_runq;
-	for (uint32_t i = 0; i < sched.maxprocs; i++)
+	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++)
 		sum_p(out, sched.ps[i]);
 	for (uint32_t i = 1; i <= n; i++) {
 		uint64_t created;

@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct once) <= sizeof(weft_once), "weft_once holds a once
 /* Spinning pays when the holder runs on another P right now and nobody waits behind us. */
 static bool worth_spinning(int spun)
 {
-	return spun < SPINS && sched.maxprocs > 1 && ld(&sched.n_idle_ps) + 1 < sched.maxprocs;
+	return spun < SPINS && ld(&sched.n_active) > ld(&sched.n_idle_ps) + 1;
 }
 
 static RT_NOINLINE void lock_slow(struct mutex *x, enum rt_wait reason)

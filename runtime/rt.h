@@ -177,7 +177,12 @@ static inline uint32_t rt_trace_seq(struct g *g, uint32_t more)
 /* --- Ms and Ps (m.c) --- */
 
 int rt_m_new(struct p *p, bool spinning); /* a thread that starts with P p; -EAGAIN: none to be had */
-int rt_ps_start(uint32_t n);
+
+/* procs.c */
+int rt_ps_start(void); /* as many as the options and the machine say */
+/* m's P is beyond maxprocs: give it up, its work to the others.  NULL; or the P, if there is room after all. */
+struct p *rt_p_retire(struct m *m);
+void rt_procs_poll(void); /* sysmon, each second */
 void rt_ms_join(void);
 
 /* Publish sp, status, reason of a goroutine that was switched away from (A12). */
@@ -196,8 +201,9 @@ static inline void rt_seq_end(struct g *g)
 void rt_timer_add(struct p *p, const struct rt_timer *t); /* p owned by the caller */
 /* Fire what is due on p (any P); how many.  m: the caller's, with a P. */
 uint32_t rt_timers_run(struct m *m, struct p *p, int64_t now);
-int64_t rt_timers_first(void); /* over all Ps; INT64_MAX: none */
-void rt_timers_retune(void);   /* the clock was calibrated anew */
+int64_t rt_timers_first(void);                     /* over all Ps; INT64_MAX: none */
+void rt_timers_move(struct p *from, struct p *to); /* nobody runs on from */
+void rt_timers_retune(void);                       /* the clock was calibrated anew */
 
 /* --- Clock (clock.c) --- */
 

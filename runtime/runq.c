@@ -52,7 +52,7 @@ struct g *rt_global_get(struct p *p, uint32_t max)
 	if (ld(&sched.n_global) == 0)
 		return NULL;
 	rt_lock(&sched.lock);
-	n = ld(&sched.n_global) / sched.maxprocs + 1;
+	n = ld(&sched.n_global) / ld(&sched.maxprocs) + 1;
 	if (n > max)
 		n = max;
 	if (n > RT_RUNQ / 2)

@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "rt.h"
 #include "sys.h"
 
@@ -69,26 +70,21 @@ static int64_t read_number(const char *path, int64_t fallback)
 	return v;
 }
 
-/* 80 % of what memory there is (the cgroup's limit where one is set), 4.5 KiB each. */
+/* 80 % of what memory there is (of the tightest control group's limit, where one is set), 4.5 KiB each. */
 static uint64_t default_limit(void)
 {
-	int64_t best = INT64_MAX, pages;
-	static const char *const files[] = {
-		"/sys/fs/cgroup/memory.max",
-		"/sys/fs/cgroup/memory/memory.limit_in_bytes",
-	};
+	struct rt_cgroup_limit group;
+	uint64_t best = UINT64_MAX;
+	long pages = sysconf(_SC_PHYS_PAGES);
 
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-		int64_t v = read_number(files[i], INT64_MAX);
-
-		if (v < best)
-			best = v;
-	}
-	pages = sysconf(_SC_PHYS_PAGES);
-	if (pages > 0 && pages * RT_PAGE < best)
-		best = pages * RT_PAGE;
+	rt_cgroup_memory(sched.opts.proc_root ? sched.opts.proc_root : "/proc",
+			 sched.opts.sys_root ? sched.opts.sys_root : "", &group);
+	if (group.memory)
+		best = group.memory;
+	if (pages > 0 && (uint64_t)pages * RT_PAGE < best)
+		best = (uint64_t)pages * RT_PAGE;
 	best = best / 10 * 8 / 4608;
-	return best < 1000 ? 1000 : (uint64_t)best;
+	return best < 1000 ? 1000 : best;
 }
 
 static int arena_new(void)
@@ -232,7 +228,7 @@ static uint64_t living(void)
 {
 	uint64_t cached = 0;
 
-	for (uint32_t i = 0; i < sched.maxprocs; i++)
+	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++)
 		cached += ld(&sched.ps[i]->n_free);
 	return n_used > cached ? n_used - cached : 0;
 }

@@ -3,7 +3,7 @@
  *   - work that waits behind a goroutine that does not come back to the scheduler, while a P idles: its
  *     run-next is moved to the global queue (and the P told to be eager, see sched.c), a worker woken;
  *   - timers of such a P that are due, while a P idles: a worker woken, which fires them;
- *   - the clock's calibration and the give-back of stacks, each second.
+ *   - the clock's calibration, the give-back of stacks and the number of Ps, each second.
  *
  * It sleeps 20 us while it finds something to do, twice as long after each idle round beyond 50, at most
  * 10 ms; and until kicked once every P has been idle for a while (a daemon with nothing to do must use no
@@ -68,7 +68,7 @@ static bool round_of_ps(void)
 
 	if (ld(&sched.n_idle_ps) == 0)
 		return false; /* nobody could take it */
-	for (uint32_t i = 0; i < sched.maxprocs; i++)
+	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++)
 		work |= look_at(sched.ps[i]);
 	work |= rt_timers_first() <= rt_now();
 	work |= ld(&sched.n_global) != 0;
@@ -83,7 +83,7 @@ static void sleep_long(void)
 	bool asleep;
 
 	rt_lock(&sched.lock);
-	asleep = ld(&sched.n_idle_ps) == sched.maxprocs && !ld(&stop);
+	asleep = ld(&sched.n_idle_ps) == ld(&sched.n_active) && !ld(&stop);
 	sched.sysmon_asleep = asleep;
 	rt_unlock(&sched.lock);
 	if (asleep)
@@ -95,6 +95,7 @@ static void each_second(void)
 	rt_clock_tune();
 	rt_timers_retune();
 	rt_stacks_trim();
+	rt_procs_poll();
 }
 
 static void *sysmon_main(void *arg)
@@ -120,7 +121,7 @@ static void *sysmon_main(void *arg)
 			last = now;
 			each_second();
 		}
-		quiet = ld(&sched.n_idle_ps) == sched.maxprocs && delay == SLEEP_MAX ? quiet + 1 : 0;
+		quiet = ld(&sched.n_idle_ps) == ld(&sched.n_active) && delay == SLEEP_MAX ? quiet + 1 : 0;
 		if (quiet > ASLEEP_AFTER) {
 			quiet = 0;
 			rt_stacks_trim();

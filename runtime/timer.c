@@ -133,7 +133,7 @@ int64_t rt_timers_first(void)
 {
 	int64_t first = INT64_MAX;
 
-	for (uint32_t i = 0; i < sched.maxprocs; i++) {
+	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++) {
 		int64_t f = ld(&sched.ps[i]->first);
 
 		if (f < first)
@@ -142,9 +142,29 @@ int64_t rt_timers_first(void)
 	return first;
 }
 
+void rt_timers_move(struct p *from, struct p *to)
+{
+	for (;;) {
+		struct rt_timer t;
+		bool any;
+
+		rt_lock(&from->tlock);
+		any = from->n_timers != 0;
+		if (any) {
+			t = from->heap[--from->n_timers];
+			set_first(from);
+		}
+		rt_unlock(&from->tlock);
+		if (!any)
+			return;
+		if (!stale(&t))
+			rt_timer_add(to, &t);
+	}
+}
+
 void rt_timers_retune(void)
 {
-	for (uint32_t i = 0; i < sched.maxprocs; i++) {
+	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++) {
 		struct p *p = sched.ps[i];
 
 		rt_lock(&p->tlock);

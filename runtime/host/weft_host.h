@@ -17,11 +17,17 @@ extern "C" {
 #define WEFT_MAXPROCS_LIMIT 256
 
 struct weft_host_opts {
-	int maxprocs;            /* Ps; 0: the CPUs this process may run on; at most WEFT_MAXPROCS_LIMIT */
+	int maxprocs;            /* Ps, at most WEFT_MAXPROCS_LIMIT; 0: what the machine allows, looked at each
+				    second: the CPUs this process may run on, and no more than the tightest CPU
+				    quota of its control groups is worth, rounded, at least 2 */
+	bool maxprocs_floor;     /* round a quota down, not up */
 	uint64_t max_goroutines; /* 0: 80 % of the memory limit / 4.5 KiB */
 	size_t recorder_bytes;   /* event ring chunk pool; 0: recorder off */
 	bool traceback_full;     /* fatal dumps print every goroutine, not at most 10,000 */
 	int no_guard;            /* tests only: pretend the kernel has no MADV guards */
+	int cpus;                /* tests only: how many CPUs to believe in; 0: ask */
+	const char *proc_root;   /* tests only: instead of /proc; NULL */
+	const char *sys_root;    /* tests only: put before every mount point of a control group; NULL */
 
 	/* A line for the log.  instance may be NULL, goid 0.  Called from any thread, goroutines
 	 * included: must not wait, park or call weft_*. */

@@ -56,7 +56,7 @@
  * weft_on_*, weft_rwmutex, weft_rlock*, weft_wlock*, weft_try_rlock,
  * weft_try_wlock, weft_cond*, weft_sem*, weft_timer*, weft_after, weft_ctx_*,
  * weft_group*, weft_local*, weft_lock_thread, weft_unlock_thread, weft_block_*,
- * weft_checkpoint, weft_maxprocs*, weft_ncpu, weft_listen, weft_dial,
+ * weft_checkpoint, weft_listen, weft_dial,
  * weft_accept, weft_read*, weft_write*, weft_sendfile, weft_recvfrom,
  * weft_sendto, weft_close, weft_wait_fd, weft_set_deadline, weft_task*,
  * weft_region*, weft_trace*, weft_flight*, weft_profile*, weft_metric*,
@@ -131,6 +131,23 @@ int64_t weft_now(void);
 
 /* Wait ns nanoseconds (<= 0: like weft_yield).  0, or -ECANCELED when called off early. */
 int weft_sleep(int64_t ns);
+
+/* --- How many run at once ---------------------------------------------------- */
+/*
+ * At most weft_maxprocs() goroutines run at the same time.  The number is, in this
+ * order: what was last set here, the WEFT_MAXPROCS environment variable, the
+ * configuration, or automatic: the CPUs that this process may use, and no more
+ * than the tightest CPU quota of its control groups is worth (rounded up, at
+ * least 2), looked at anew each second.  A change stops nothing: a goroutine
+ * beyond the new number runs on until it next waits or yields.  From any thread.
+ */
+
+/* Set it to n, for good; n <= 0 only asks.  The number before; -EINVAL above 256; -ENOMEM. */
+int weft_maxprocs(int n);
+/* Back to automatic.  The new number; -ENOMEM. */
+int weft_maxprocs_default(void);
+/* CPUs that this process may run on (its affinity).  Needs no P. */
+int weft_ncpu(void);
 
 /* --- Channels ------------------------------------------------------------- */
 /*

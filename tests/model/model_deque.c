@@ -34,7 +34,8 @@ static void put(int i)
 
 static void fill(int n)
 {
-	sched.maxprocs = 2;
+	st(&sched.maxprocs, 2);
+	st(&sched.n_ps, 2);
 	for (int i = 0; i < n; i++)
 		put(i);
 }

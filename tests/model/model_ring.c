@@ -36,7 +36,8 @@ static void put(int i)
 
 static void fill(uint32_t head, int n)
 {
-	sched.maxprocs = 2;
+	st(&sched.maxprocs, 2);
+	st(&sched.n_ps, 2);
 	st(&ps[0].head, head);
 	st(&ps[0].tail, head);
 	for (int i = 0; i < n; i++)

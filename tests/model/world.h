@@ -198,6 +198,12 @@ static void m_main(void *arg)
 	rt_loop(m);
 }
 
+/* The number of Ps does not change here. */
+struct p *rt_p_retire(struct m *m)
+{
+	return ld(&m->p);
+}
+
 static void resumed(int thread)
 {
 	rt_tls_m = m_of[thread];
@@ -208,7 +214,9 @@ static void world_new(uint32_t n_ps)
 	mc_resumed = resumed;
 	rt_lock_init(&sched.lock, RT_RANK_SCHED);
 	sched.idle_until = INT64_MAX;
-	sched.maxprocs = n_ps;
+	st(&sched.maxprocs, n_ps);
+	st(&sched.n_ps, n_ps);
+	st(&sched.n_active, n_ps);
 	for (uint32_t i = n_ps; i-- > 0;) {
 		struct p *p = sched.ps[i] = &ps[i];
 
