@@ -38,6 +38,7 @@ struct conf {
 	} http;
 	struct {
 		int64_t maxprocs;       /* 0: "auto" */
+		bool maxprocs_floor;    /* runtime.maxprocs_rounding */
 		int64_t max_goroutines; /* 0: "auto" */
 		const char *preempt;
 		int64_t handoff_max;  /* 0: "auto" = 4 x P + 8 */

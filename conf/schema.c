@@ -20,6 +20,7 @@
 _Static_assert(LIST_OK(http, listen) && LIST_OK(http, allowed_hosts), "set_strings() in load.c writes both");
 
 static const char *const preempt_words[] = { "handoff", "signal", NULL };
+static const char *const rounding_words[] = { "ceil", "floor", NULL };
 static const char *const traceback_words[] = { "short", "full", NULL };
 static const char *const level_words[] = { "error", "warn", "notice", "info", "debug", NULL };
 
@@ -117,8 +118,17 @@ const struct conf_row conf_schema[] = {
 	  .def = "\"auto\"",
 	  AT(runtime.maxprocs),
 	  .live = true,
-	  .help = "How many goroutines may run at once. \"auto\" is the number of CPUs that the process may use. The "
-		  "environment variable WEFT_MAXPROCS overrides it." },
+	  .help = "How many goroutines may run at once. \"auto\" is the number of CPUs that the process may use, and "
+		  "no "
+		  "more than the tightest CPU quota of its control groups is worth (at least 2); it is looked at anew "
+		  "each second. The environment variable WEFT_MAXPROCS overrides it." },
+	{ .path = "runtime.maxprocs_rounding",
+	  .type = CONF_T_SWITCH,
+	  .words = rounding_words,
+	  .def = "\"ceil\"",
+	  AT(runtime.maxprocs_floor),
+	  .help = "What a CPU quota of 2.5 CPUs is worth when runtime.maxprocs is \"auto\": 3 with \"ceil\", 2 with "
+		  "\"floor\"." },
 	{ .path = "runtime.max_goroutines",
 	  .type = CONF_T_INT,
 	  .min = 1,

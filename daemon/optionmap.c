@@ -44,6 +44,7 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 	}
 	*out = (struct weft_host_opts){
 		.maxprocs = procs,
+		.maxprocs_floor = c->runtime.maxprocs_floor,
 		.max_goroutines = (uint64_t)c->runtime.max_goroutines,
 		.recorder_bytes = (size_t)c->runtime.recorder_memory,
 		.traceback_full = c->runtime.traceback_full,

@@ -396,6 +396,7 @@ static void check_same(const struct conf *a, const struct conf *b)
 	ck_assert(a->http.endpoints.dump == b->http.endpoints.dump);
 	ck_assert(a->http.labels == b->http.labels);
 	ck_assert_int_eq(a->runtime.maxprocs, b->runtime.maxprocs);
+	ck_assert(a->runtime.maxprocs_floor == b->runtime.maxprocs_floor);
 	ck_assert_int_eq(a->runtime.max_goroutines, b->runtime.max_goroutines);
 	ck_assert_str_eq(a->runtime.preempt, b->runtime.preempt);
 	ck_assert_int_eq(a->runtime.handoff_max, b->runtime.handoff_max);
