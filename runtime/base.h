@@ -40,6 +40,7 @@ struct p;
  * into one that is RT_NOSAN, but called. */
 #define RT_INLINE static inline __attribute__((always_inline, no_sanitize("undefined")))
 #define RT_NOINLINE __attribute__((noinline))
+#define RT_FLAT inline __attribute__((always_inline)) /* where the depth of calls matters: switch_amd64.S */
 #define RT_COLD __attribute__((noinline, cold))
 #define RT_NOSAN __attribute__((no_sanitize("address", "thread", "undefined")))
 

@@ -11,6 +11,9 @@
  * goroutine parks with the lock held; rt_arrive() drops it when the goroutine is off its stack, so
  * nobody can serve it earlier.
  *
+ * Send and receive are one function each from the public call to rt_park(): returns to the same places are
+ * what the processor predicts over a switch (switch_amd64.S).
+ *
  * A served partner goes to run-next (a hand-over).  Lock order: CHAN before everything it wakes. */
 #include <stdlib.h>
 #include <string.h>
@@ -69,12 +72,17 @@ static void queue_remove(struct queue *q, struct waiter *w)
 }
 
 /* The longest waiting whose wait we win; off the queue. */
-static struct waiter *queue_win(struct queue *q)
+static RT_FLAT struct waiter *queue_win(struct queue *q)
 {
 	struct waiter *w;
 
 	while ((w = q->first) != NULL) {
-		queue_remove(q, w);
+		q->first = w->next;
+		if (w->next)
+			w->next->prev = NULL;
+		else
+			q->last = NULL;
+		w->queued = false;
 		if (likely(rt_wait_win(w->g, w->number)))
 			return w;
 	}
@@ -115,7 +123,7 @@ static void buf_take(weft_chan *c, void *elem)
 }
 
 /* Serve w, which is ours: unlock, make it run. */
-static void serve(struct m *m, weft_chan *c, struct waiter *w, int result)
+static RT_FLAT void serve(struct m *m, weft_chan *c, struct waiter *w, int result)
 {
 	struct g *g = w->g;
 
@@ -125,11 +133,13 @@ static void serve(struct m *m, weft_chan *c, struct waiter *w, int result)
 }
 
 /* Wait in q until served or called off.  The lock is held, and dropped. */
-static int wait_in(struct m **m, weft_chan *c, struct queue *q, void *elem, enum rt_wait reason)
+static RT_FLAT int wait_in(struct m **m, weft_chan *c, struct queue *q, void *elem, enum rt_wait reason)
 {
-	struct waiter w = { .g = *m ? ld(&(*m)->cur) : rt_foreign_g(), .elem = elem };
+	struct waiter w;
 	int rc;
 
+	w.g = likely(*m) ? ld(&(*m)->cur) : rt_foreign_g();
+	w.elem = elem;
 	w.number = rt_wait_open(w.g);
 	queue_put(q, &w);
 	rc = rt_park(m, reason, &c->lock);
@@ -149,7 +159,7 @@ static int wait_forever(struct m **m, enum rt_wait reason)
 	return rt_park(m, reason, NULL);
 }
 
-static int chan_send(struct m **m, weft_chan *c, const void *elem, bool wait)
+static RT_FLAT int chan_send(struct m **m, weft_chan *c, const void *elem, bool wait)
 {
 	struct waiter *w;
 
@@ -179,7 +189,7 @@ static int chan_send(struct m **m, weft_chan *c, const void *elem, bool wait)
 	return wait_in(m, c, &c->senders, (void *)elem, RT_WAIT_CHAN_SEND);
 }
 
-static int chan_recv(struct m **m, weft_chan *c, void *elem, bool wait)
+static RT_FLAT int chan_recv(struct m **m, weft_chan *c, void *elem, bool wait)
 {
 	struct waiter *w;
 	int rc;

@@ -178,7 +178,7 @@ RT_COLD void rt_g_created(struct m *m, struct g *g)
 /* --- Life and death --- */
 
 /* First C frame of every goroutine; nothing above it but rt_g_entry. */
-void rt_g_main(struct m *m)
+struct rt_next rt_g_main(struct m *m)
 {
 	struct g *g = ld(&m->cur);
 
@@ -192,7 +192,7 @@ void rt_g_main(struct m *m)
 	m = rt_enter(rt_self());
 	if (unlikely(ld(&g->labels)))
 		rt_labels_exit(g);
-	rt_exit(m);
+	return rt_exit(m);
 }
 
 void rt_g_free(struct m *m, struct g *g)

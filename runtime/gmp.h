@@ -34,8 +34,14 @@ struct g {
 	_Atomic uint64_t wait;
 	int outcome;     /* of the wait, by the winner: 0, or -ECANCELED */
 	int saved_errno; /* goroutine-local errno while not running */
-	struct g *next;  /* link of whatever list it is on */
-	void *elem_done; /* channel hand-over: what the winner left, see chan.c */
+
+	/* What else a switch needs: so far everything lies in one cache line. */
+	struct weft_inst *_Atomic inst; /* identity, see below */
+	struct m *_Atomic m;            /* it runs on, while RUNNING or DETACHED */
+	_Atomic int tid;                /* of the thread, likewise */
+	uint8_t unguarded;              /* only a canary below its stack */
+	uint8_t uncreated;              /* its GO_CREATE record is still to be written, by who starts it */
+	uint8_t foreign;                /* a thread that is no M: woken through `note` */
 
 	/* Identity: written before id is published (release), constant for that life. */
 	_Atomic uint64_t id; /* 0: nobody */
@@ -44,21 +50,17 @@ struct g {
 	void *arg;
 	weft_wg *wg;              /* weft_wg_go(): to be told at the end, or NULL */
 	const char *_Atomic name; /* from weft_go_opts, or NULL */
-	struct weft_inst *_Atomic inst;
 	_Atomic uint32_t created; /* stack of the go statement */
-	uint32_t slot;            /* arena * RT_SLOTS_PER_ARENA + index; constant */
 
 	/* Own goroutine; labels is also read by samplers on the same thread and by snapshots */
-	_Atomic uint64_t labels;    /* label set {slot, generation}; 0: none (label.c) */
 	_Atomic uint32_t trace_seq; /* of its recorder records */
-	_Atomic int tid;            /* thread it runs on, while RUNNING or DETACHED */
-	struct m *_Atomic m;        /* likewise */
-	uint8_t unguarded;          /* only a canary below its stack */
-	uint8_t uncreated;          /* its GO_CREATE record is still to be written, by who starts it */
-	uint8_t foreign;            /* a thread that is no M: woken through `note` */
-	struct rt_note note;
+	_Atomic uint64_t labels;    /* label set {slot, generation}; 0: none (label.c) */
+
+	uint32_t slot;        /* arena * RT_SLOTS_PER_ARENA + index; constant */
 	uint32_t labels_over; /* pushes that found no room, above the inherited set (label.c) */
-	void *fiber;          /* sanitizers' idea of this stack */
+	struct g *next;       /* link of whatever list it is on */
+	struct rt_note note;
+	void *fiber; /* sanitizers' idea of this stack */
 	void *fake_stack;
 };
 
@@ -68,6 +70,7 @@ struct g {
 #define RT_COLOUR_STEP 128u
 #define RT_G_SIZE 256u
 _Static_assert(sizeof(struct g) <= RT_G_SIZE, "G shares its first page with the stack");
+_Static_assert(offsetof(struct g, id) == RT_LINE, "a switch needs one line of the record");
 static inline uint32_t rt_colour(uint32_t slot)
 {
 	return (slot % RT_COLOURS) * RT_COLOUR_STEP;

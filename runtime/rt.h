@@ -36,10 +36,15 @@
 
 /* Save the callee-saved registers and sp in *save, take those saved at sp, and return m there. */
 struct m *rt_switch(_Atomic uintptr_t *save, uintptr_t sp, struct m *m);
-/* First activation: root frame (return address undefined), calls rt_g_main(m). */
+/* First activation: root frame (return address undefined), calls rt_g_main(m) and goes on with whom that
+ * returns. */
 void rt_g_entry(void);
 extern const char rt_g_entry_call[]; /* the return address of that call */
-void rt_g_main(struct m *m) __attribute__((noreturn));
+struct rt_next {
+	struct m *m;
+	uintptr_t sp;
+};
+struct rt_next rt_g_main(struct m *m);
 /* Words that rt_switch leaves at sp, lowest first */
 enum { RT_FRAME_FP = 5, RT_FRAME_PC = 6, RT_FRAME_WORDS = 7 };
 
@@ -99,7 +104,7 @@ enum rt_how {
 /* Make a goroutine runnable whose wait the caller has won.  m: the caller's M in the runtime, or NULL. */
 void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how);
 void rt_yield(struct m **m);
-void rt_exit(struct m *m) __attribute__((noreturn));
+struct rt_next rt_exit(struct m *m); /* the last that rt_g_main() does */
 struct m *rt_requeue(struct m *m);
 void rt_arrive(struct m *m);
 void rt_loop(struct m *m);

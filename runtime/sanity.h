@@ -18,6 +18,14 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+/* Sanitizers count calls and returns by stack: a goroutine must end where it says so, and not return from
+ * there on what is to them another stack already. */
+#if defined(RT_ASAN) || defined(RT_TSAN)
+#define SANE_STACKS 1
+#else
+#define SANE_STACKS 0
+#endif
+
 /* A goroutine is born on a slot: what an earlier one left poisoned is good again. */
 static inline void sane_birth(struct g *g)
 {

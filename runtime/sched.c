@@ -22,15 +22,13 @@
 struct rt_sched sched;
 
 static void ready(struct m *m, struct g *g, int outcome, enum rt_how how, uint64_t waker, uint32_t stack);
+static inline void arrive(struct m *m);
 
 /* --- Switching ----------------------------------------------------------------------------------- */
 
-/* To `next`, which is ours now.  Returns on whatever M resumes the caller's goroutine. */
-static inline struct m *switch_to(struct m *m, struct g *next, bool dying)
+/* From now on `next`, which is ours now, runs here, and `self` is to be seen to by rt_arrive(). */
+static RT_FLAT void dispatch(struct m *m, struct g *self, struct g *next)
 {
-	struct g *self = ld(&m->cur);
-
-	self->saved_errno = *m->errno_at;
 	m->left = self;
 	st(&m->cur, next);
 	if (next != &m->g0) {
@@ -46,10 +44,19 @@ static inline struct m *switch_to(struct m *m, struct g *next, bool dying)
 		if (rt_rec_on)
 			rt_record(m, RT_EV_GO_START, 0, ld(&next->id), ld(&next->id), 0, rt_trace_seq(next, 1));
 	}
-	sane_leave(m, self, next, dying);
+}
+
+/* To `next`.  Returns on whatever M resumes the caller's goroutine. */
+static RT_FLAT struct m *switch_to(struct m *m, struct g *next)
+{
+	struct g *self = ld(&m->cur);
+
+	self->saved_errno = *m->errno_at;
+	dispatch(m, self, next);
+	sane_leave(m, self, next, false);
 	m = rt_switch(&self->sp, ld(&next->sp), m);
 	sane_arrive(self);
-	rt_arrive(m);
+	arrive(m);
 	*m->errno_at = self->saved_errno;
 	return m;
 }
@@ -105,24 +112,28 @@ static void arrive_timed(struct m *m, struct g *g)
 		rt_timer_add(ld(&m->p), &timer);
 }
 
-/* Finish for the one who left, now that nobody stands on its stack. */
-void rt_arrive(struct m *m)
+static RT_FLAT void arrive_parked(struct m *m, struct g *g)
 {
-	struct g *g = m->left;
 	struct rt_lock *drop = m->after_lock;
 	bool off;
 
+	publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
+	off = called_off(m, g);
+	m->after = RT_AFTER_NOTHING;
+	if (drop)
+		rt_unlock(drop);
+	if (unlikely(off))
+		ready(m, g, -ECANCELED, RT_READY_QUEUE, 0, 0);
+}
+
+/* Finish for the one who left, now that nobody stands on its stack. */
+static RT_NOINLINE void arrive_other(struct m *m)
+{
+	struct g *g = m->left;
+
 	switch (m->after) {
 	case RT_AFTER_NOTHING:
-		return;
 	case RT_AFTER_PARK:
-		publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
-		off = called_off(m, g);
-		m->after = RT_AFTER_NOTHING;
-		if (drop)
-			rt_unlock(drop);
-		if (unlikely(off))
-			ready(m, g, -ECANCELED, RT_READY_QUEUE, 0, 0);
 		return;
 	case RT_AFTER_TIMED:
 		arrive_timed(m, g);
@@ -144,6 +155,19 @@ void rt_arrive(struct m *m)
 		rt_g_free(m, g);
 		return;
 	}
+}
+
+static RT_FLAT void arrive(struct m *m)
+{
+	if (likely(m->after == RT_AFTER_PARK))
+		arrive_parked(m, m->left);
+	else
+		arrive_other(m);
+}
+
+void rt_arrive(struct m *m)
+{
+	arrive(m);
 }
 
 /* --- Picking ------------------------------------------------------------------------------------------ */
@@ -193,7 +217,7 @@ void rt_loop(struct m *m)
 		if (m->spinning)
 			rt_stop_spinning(m);
 		m->after = RT_AFTER_NOTHING;
-		m = switch_to(m, g, false);
+		m = switch_to(m, g);
 	}
 	if (ld(&m->p)) {
 		rt_lock(&sched.lock);
@@ -223,7 +247,7 @@ static void put_next(struct m *m, struct p *p, struct g *g)
 }
 
 /* waker: whose doing it is (0: the scheduler's); stack: where. */
-static void ready(struct m *m, struct g *g, int outcome, enum rt_how how, uint64_t waker, uint32_t stack)
+static inline void ready(struct m *m, struct g *g, int outcome, enum rt_how how, uint64_t waker, uint32_t stack)
 {
 	struct p *p = m ? ld(&m->p) : NULL;
 
@@ -284,7 +308,7 @@ static int park_foreign(struct rt_lock *drop, int64_t until)
 	return g->outcome;
 }
 
-static inline struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *drop, enum rt_after after)
+static RT_FLAT struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *drop, enum rt_after after)
 {
 	struct g *g = ld(&m->cur), *next;
 
@@ -299,7 +323,7 @@ static inline struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *d
 	m->after_number = ld(&g->wait) >> 1;
 	m->after_lock = drop;
 	next = pick(m);
-	return switch_to(m, next ? next : &m->g0, false);
+	return switch_to(m, next ? next : &m->g0);
 }
 
 int rt_park(struct m **mp, enum rt_wait reason, struct rt_lock *drop)
@@ -341,17 +365,18 @@ void rt_yield(struct m **mp)
 		rt_record(m, RT_EV_GO_YIELD, 0, ld(&g->id), ld(&g->id), rt_stack_here(m, __builtin_frame_address(0)),
 			  rt_trace_seq(g, 0));
 	m->after = RT_AFTER_YIELD;
-	*mp = switch_to(m, next ? next : &m->g0, false);
+	*mp = switch_to(m, next ? next : &m->g0);
 }
 
 /* The goroutine lost its P while it was outside and there is none to be had at once (revoke.c). */
 struct m *rt_requeue(struct m *m)
 {
 	m->after = RT_AFTER_GLOBAL;
-	return switch_to(m, &m->g0, false);
+	return switch_to(m, &m->g0);
 }
 
-void rt_exit(struct m *m)
+/* For rt_g_entry, which switches when all calls of the goroutine have returned. */
+struct rt_next rt_exit(struct m *m)
 {
 	struct g *g = ld(&m->cur), *next;
 
@@ -360,7 +385,12 @@ void rt_exit(struct m *m)
 		rt_record(m, RT_EV_GO_DESTROY, 0, ld(&g->id), ld(&g->id), 0, rt_trace_seq(g, 0));
 	}
 	next = pick(m);
+	if (!next)
+		next = &m->g0;
 	m->after = RT_AFTER_EXIT;
-	(void)switch_to(m, next ? next : &m->g0, true);
-	__builtin_unreachable();
+	dispatch(m, g, next);
+	sane_leave(m, g, next, true);
+	if (SANE_STACKS)
+		(void)rt_switch(&g->sp, ld(&next->sp), m);
+	return (struct rt_next){ m, ld(&next->sp) };
 }

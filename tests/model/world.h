@@ -172,9 +172,10 @@ int rt_m_new(struct p *p, bool spinning)
 
 /* --- Making a world --- */
 
-void rt_g_main(struct m *m)
+struct rt_next rt_g_main(struct m *m)
 {
 	struct g *g = ld(&m->cur);
+	struct rt_next next;
 
 	rt_arrive(m);
 	rt_leave(m);
@@ -186,7 +187,9 @@ void rt_g_main(struct m *m)
 			g_done[i] = true;
 		}
 	}
-	rt_exit(m);
+	next = rt_exit(m);
+	mc_stack_switch((uintptr_t)__builtin_frame_address(0) - 128, next.sp);
+	return next;
 }
 
 static void m_main(void *arg)
