@@ -29,8 +29,9 @@ struct p;
 #define RT_SLOTS_PER_ARENA (1u << (RT_SPAN_SHIFT - RT_SLOT_SHIFT))
 #define RT_ARENAS_MAX 1024
 #define RT_RUNQ 256
+#define RT_DEQUE 1024
 #define RT_MS_MAX 10000
-#define RT_FREE_MAX 64
+#define RT_FREE_MAX 256
 #define RT_STACK_CACHE 64
 
 #define likely(x) __builtin_expect(!!(x), 1)

@@ -194,7 +194,7 @@ struct p {
 	/* Spawned goroutines: owner pushes and pops at bottom (newest), thieves take at top (oldest) */
 	RT_CACHED _Atomic int64_t top;
 	RT_CACHED _Atomic int64_t bottom;
-	struct g *_Atomic deque[RT_RUNQ];
+	struct g *_Atomic deque[RT_DEQUE];
 
 	/* Timers; under tlock, but first is read by anybody */
 	RT_CACHED struct rt_lock tlock;

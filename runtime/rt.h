@@ -156,6 +156,12 @@ static inline bool rt_wait_win(struct g *g, uint64_t number)
 
 	return cas(&g->wait, &open, number << 1);
 }
+/* Win a wait that has only one who may, and who knows that it is open: no CAS. */
+static inline void rt_wait_close(struct g *g, uint64_t number)
+{
+	RT_ASSERT(ld(&g->wait) == (number << 1 | 1));
+	st(&g->wait, number << 1);
+}
 /* Start a goroutine of inst; m may be NULL (a thread without a P).  Errors as weft_go(). */
 struct rt_go_args {
 	weft_fn fn;

@@ -6,7 +6,8 @@
  *	    at `head` by CAS: a slot is read before the CAS, and a CAS that succeeds says that it was
  *	    not overwritten, since the owner never puts past head + RT_RUNQ.
  *   deque   spawned goroutines, newest first for the owner, oldest first for thieves: stacks and cache
- *	    lines are reused before the next is touched.  The deque of Chase and Lev with a fixed
+ *	    lines are reused before the next is touched.  Long, since what overflows to the global
+ *	    queue comes back by a lock and one CAS more each.  The deque of Chase and Lev with a fixed
  *	    size: `bottom` is the owner's, `top` is moved by CAS only.  The owner lowers bottom, fence,
  *	    reads top; a thief reads top, fence, reads bottom: the last element goes to whoever moves
  *	    top first.
@@ -159,7 +160,7 @@ struct g *rt_spawn_get_oldest(struct p *p)
 		atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence in rt_spawn_get() */
 		if (t >= ld_acq(&p->bottom))
 			return NULL;
-		g = ld(&p->deque[t % RT_RUNQ]);
+		g = ld(&p->deque[t % RT_DEQUE]);
 		if (cas(&p->top, &t, t + 1))
 			return g;
 	}
@@ -179,7 +180,7 @@ struct g *rt_spawn_get(struct p *p)
 		st(&p->bottom, b + 1);
 		return NULL;
 	}
-	g = ld(&p->deque[b % RT_RUNQ]);
+	g = ld(&p->deque[b % RT_DEQUE]);
 	if (t == b) { /* the last one: thieves may want it as well */
 		if (!cas(&p->top, &t, t + 1))
 			g = NULL;
@@ -192,12 +193,12 @@ void rt_spawn_put(struct p *p, struct g *g)
 {
 	int64_t b = ld(&p->bottom);
 
-	if (unlikely(b - ld_acq(&p->top) >= RT_RUNQ)) {
+	if (unlikely(b - ld_acq(&p->top) >= RT_DEQUE)) {
 		struct g *first = NULL, *last = NULL;
 		uint32_t n = 0;
 
 		/* The oldest half goes to the global queue. */
-		while (n < RT_RUNQ / 2) {
+		while (n < RT_DEQUE / 2) {
 			struct g *old = rt_spawn_get_oldest(p);
 
 			if (!old)
@@ -212,7 +213,7 @@ void rt_spawn_put(struct p *p, struct g *g)
 		if (n)
 			rt_global_put(first, last, n);
 	}
-	st(&p->deque[b % RT_RUNQ], g);
+	st(&p->deque[b % RT_DEQUE], g);
 	st_rel(&p->bottom, b + 1); /* pairs with the acquire in rt_spawn_get_oldest() */
 }
 
@@ -228,8 +229,10 @@ struct g *rt_steal(struct p *p, struct p *victim)
 	if (g)
 		return g;
 	n = (ld_acq(&victim->bottom) - ld_acq(&victim->top)) / 2;
+	if (n > RT_RUNQ / 2)
+		n = RT_RUNQ / 2;
 	g = rt_spawn_get_oldest(victim);
-	for (; g && n > 1 && n < RT_RUNQ; n--) {
+	for (; g && n > 1; n--) {
 		struct g *more = rt_spawn_get_oldest(victim);
 
 		if (!more)

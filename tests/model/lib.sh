@@ -37,6 +37,7 @@ model() {
 	cp "${MODEL_RUNTIME:-runtime}"/*.[ch] "$TMP/rt"
 	rm "$TMP/rt/atomic.h"
 	edit "$TMP/rt/base.h" 's/^(#define RT_RUNQ) .*/\1 4/'
+	edit "$TMP/rt/base.h" 's/^(#define RT_DEQUE) .*/\1 4/'
 	edit "$TMP/rt/base.h" 's/^(#define RT_FREE_MAX) .*/\1 4/'
 	edit "$TMP/rt/lock.c" 's/^(#define SPINS) .*/\1 1/'
 	edit "$TMP/rt/mutex.c" 's/^(#define SPINS) .*/\1 1/;s/^(#define SPIN_PAUSES) .*/\1 1/'
