@@ -82,6 +82,9 @@ static void scheduler(struct buf *b, const struct weft_counters *c)
 	counter(b, "weft_spurious_wakes_total", c->spurious_wakes, "Threads woken that found nothing to run.");
 	parks(b, c);
 	gauge(b, "weft_timers", c->timers, "Timers pending.");
+	gauge(b, "weft_netpoll_descriptors", c->net_descriptors, "Descriptors that weft has opened.");
+	counter(b, "weft_netpoll_polls_total", c->net_polls, "Times the kernel was asked which descriptors are ready.");
+	counter(b, "weft_netpoll_events_total", c->net_events, "Changes of descriptors that it told of.");
 }
 
 /* --- Memory and tables ------------------------------------------------------------------- */

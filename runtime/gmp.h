@@ -141,6 +141,7 @@ struct m {
 	struct rt_note note;
 	struct p *next_p; /* from whoever wakes it */
 	bool spinning;
+	bool polls; /* lies down as the poller; before it can be found there */
 
 	uint32_t index;               /* in rt_ms; constant */
 	uintptr_t stack_lo, stack_hi; /* of the thread */
@@ -220,7 +221,9 @@ struct rt_sched {
 	struct p *idle_ps;
 	int64_t idle_until; /* when the timekeeper (an idle M that sleeps with a limit) wakes; INT64_MAX: none */
 	struct m *timekeeper;
-	bool sysmon_asleep; /* in its long sleep: kick it when a P starts */
+	struct m *_Atomic poller; /* the idle M that sleeps in the kernel's poll: on no list; a hint to others */
+	bool poller_in;           /* until that M has left it: with two in there one could hear the other's wake-up */
+	bool sysmon_asleep;       /* in its long sleep: kick it when a P starts */
 
 	/* hints for the fast paths; changed under lock or by atomic operations */
 	RT_CACHED _Atomic uint32_t n_global;

@@ -4,6 +4,9 @@
  * rings are kept and used again, so the hundredth cycle maps and opens no more than the tenth. */
 #include <string.h>
 
+#include "idle.h"
+#include "net.h"
+#include "netpoll.h"
 #include "rt.h"
 #include "sys.h"
 
@@ -30,6 +33,8 @@ static int start_all(void)
 	if (rc == 0)
 		rc = rt_rec_start(sched.opts.recorder_bytes);
 	if (rc == 0)
+		rc = rt_net_start();
+	if (rc == 0)
 		rc = rt_ps_start();
 	if (rc == 0)
 		rc = rt_sysmon_start();
@@ -49,6 +54,8 @@ int weft_host_start(const struct weft_host_opts *opts)
 	sched.global_head = sched.global_tail = NULL;
 	st(&sched.n_global, 0);
 	sched.idle_ms = NULL;
+	st(&sched.poller, NULL);
+	sched.poller_in = false;
 	sched.timekeeper = NULL;
 	sched.idle_until = INT64_MAX;
 	sched.sysmon_asleep = false;
@@ -89,16 +96,13 @@ static bool drain_ms(int64_t until)
 	while (ld_acq(&sched.n_ms)) {
 		struct m *m;
 
-		rt_lock(&sched.lock);
-		m = sched.idle_ms;
-		sched.idle_ms = NULL;
-		rt_unlock(&sched.lock);
-		while (m) {
-			struct m *next = m->idle_next;
-
-			rt_note_wake(&m->note);
-			m = next;
-		}
+		do {
+			rt_lock(&sched.lock);
+			m = rt_idle_m_get();
+			rt_unlock(&sched.lock);
+			if (m)
+				rt_idle_m_wake(m);
+		} while (m);
 		if (rt_now() >= until)
 			return ld_acq(&sched.n_ms) == 0;
 		(void)rt_syscall(SYS_nanosleep, (long)&(struct timespec){ .tv_nsec = 200000 }, 0, 0, 0, 0, 0);
@@ -119,8 +123,10 @@ int weft_host_stop(int64_t timeout_ns)
 		return -ETIMEDOUT;
 	rt_ms_join();
 	rt_sysmon_stop();
+	rt_helpers_stop();
 	for (uint32_t i = 0; i < ld(&sched.n_ps); i++)
 		st(&sched.ps[i]->n_free, 0);
+	rt_net_purge();
 	rt_purge();
 	rt_rec_on = false;
 	sched.running = false;

@@ -12,12 +12,14 @@
  * and finds work wakes the next before it runs it (so a burst wakes workers one after the other, not all
  * at once); at most half of the busy workers spin. */
 #include "idle.h"
+#include "netpoll.h"
 #include "rt.h"
 
 #define SLICE (10 * WEFT_MS)
 #define TURN (1 * WEFT_MS)
 #define STEAL_ROUNDS 4
 #define SPIN_PAUSES 40
+#define SOON (10 * WEFT_MS) /* sysmon does not look more often when little happens */
 
 /* --- Looking for work ---------------------------------------------------------------------------------- */
 
@@ -103,6 +105,21 @@ static struct g *spin(struct m *m, struct p *p)
 	return NULL;
 }
 
+/* Is anybody who waits for a descriptor runnable now?  Nobody else is woken for the first of them. */
+static struct g *ask_net(struct m *m, struct p *p)
+{
+	struct g *g;
+
+	if (!rt_net_unwatched() || !rt_net_poll(m, RT_READY_NEXT))
+		return NULL;
+	g = p->next;
+	if (!g)
+		return rt_runq_get(p);
+	p->next = NULL;
+	st(&p->has_next, 0);
+	return g;
+}
+
 struct g *rt_find(struct m *m)
 {
 	struct p *p = ld(&m->p);
@@ -119,6 +136,8 @@ struct g *rt_find(struct m *m)
 		(void)rt_timers_run(m, p, now);
 	if (m->tsc >= p->turn_at) {
 		p->turn_at = m->tsc + rt_ns_span_tsc(TURN);
+		if (rt_net_stale(now, TURN))
+			(void)rt_net_poll(m, RT_READY_QUEUE);
 		g = fair_turn(p);
 	}
 	if (!g && p->next) {
@@ -133,6 +152,8 @@ struct g *rt_find(struct m *m)
 		g = rt_spawn_get(p);
 	if (!g)
 		g = rt_global_get(p, RT_RUNQ);
+	if (!g)
+		g = ask_net(m, p);
 	if (!g)
 		g = spin(m, p);
 	p->slice_end = m->tsc + rt_ns_span_tsc(SLICE);
@@ -156,7 +177,43 @@ bool rt_idle_m_remove(struct m *m) /* under sched.lock */
 			return true;
 		}
 	}
-	return false;
+	if (ld(&sched.poller) != m)
+		return false;
+	st(&sched.poller, NULL);
+	return true;
+}
+
+struct m *rt_idle_m_get(void) /* under sched.lock */
+{
+	struct m *m = sched.idle_ms;
+
+	if (m) {
+		sched.idle_ms = m->idle_next;
+	} else {
+		m = ld(&sched.poller);
+		st(&sched.poller, NULL);
+	}
+	return m;
+}
+
+void rt_idle_m_wake(struct m *m)
+{
+	bool polls = m->polls; /* with its note it may lie down anew */
+
+	rt_note_wake(&m->note);
+	if (polls)
+		rt_net_wake();
+}
+
+void rt_idle_m_poke(void)
+{
+	struct m *m;
+
+	rt_lock(&sched.lock);
+	m = rt_idle_m_get();
+	rt_unlock(&sched.lock);
+	if (m)
+		rt_idle_m_wake(m);
 }
 
 void rt_run_p(struct p *p, bool spinning)
@@ -164,14 +221,12 @@ void rt_run_p(struct p *p, bool spinning)
 	struct m *m;
 
 	rt_lock(&sched.lock);
-	m = sched.idle_ms;
-	if (m)
-		sched.idle_ms = m->idle_next;
+	m = rt_idle_m_get();
 	rt_unlock(&sched.lock);
 	if (m) {
 		m->spinning = spinning;
 		m->next_p = p;
-		rt_note_wake(&m->note);
+		rt_idle_m_wake(m);
 		return;
 	}
 	if (rt_m_new(p, spinning) == 0)
@@ -286,20 +341,45 @@ static bool retake(struct m *m)
  * P it goes round sleep_idle() once more.  Under sched.lock. */
 static void next_timekeeper(void)
 {
-	for (struct p *p = sched.idle_ps; p && sched.idle_ms; p = p->idle_next) {
-		if (ld(&p->first) != INT64_MAX) {
-			struct m *m = sched.idle_ms;
+	struct m *m;
 
-			sched.idle_ms = m->idle_next;
-			rt_note_wake(&m->note);
-			return;
-		}
+	for (struct p *p = sched.idle_ps; p; p = p->idle_next) {
+		if (ld(&p->first) == INT64_MAX)
+			continue;
+		m = rt_idle_m_get();
+		if (m)
+			rt_idle_m_wake(m);
+		return;
 	}
 }
 
-/* Sleep until given a P (m->next_p), or, as the timekeeper, until a timer is due and a P idle. */
+/* Onto the idle list, or, the first to idle once there are descriptors to wait for, as the poller; the
+ * earliest timer decides who keeps time: an M that sleeps with a later limit goes on.  Under sched.lock.
+ * Returns how long to sleep at most. */
+static int64_t lie_down(struct m *m, int64_t timer)
+{
+	m->next_p = NULL;
+	m->polls = sched.idle_ps && ld(&rt_net.used) && !sched.poller_in;
+	if (m->polls) {
+		sched.poller_in = true;
+		st(&sched.poller, m);
+	} else {
+		m->idle_next = sched.idle_ms;
+		sched.idle_ms = m;
+	}
+	if (timer >= sched.idle_until || !sched.idle_ps)
+		return INT64_MAX;
+	sched.timekeeper = m;
+	sched.idle_until = timer;
+	return timer;
+}
+
+/* Sleep until given a P (m->next_p), or, as the timekeeper, until a timer is due and a P idle, or, as the
+ * poller, until there is something to do and a P idle (without one it is given to those that run). */
 static void sleep_idle(struct m *m)
 {
+	struct rt_net_batch found;
+
 	for (;;) {
 		int64_t until = rt_timers_first();
 		bool woken;
@@ -310,45 +390,37 @@ static void sleep_idle(struct m *m)
 			rt_unlock(&sched.lock);
 			return;
 		}
-		/* The earliest timer decides who keeps time; an M that sleeps with a later limit goes on. */
-		if (until < sched.idle_until && sched.idle_ps) {
-			sched.timekeeper = m;
-			sched.idle_until = until;
-		} else {
-			until = INT64_MAX;
-		}
-		m->next_p = NULL;
-		m->idle_next = sched.idle_ms;
-		sched.idle_ms = m;
+		until = lie_down(m, until);
 		rt_unlock(&sched.lock);
 
-		woken = rt_note_wait(&m->note, until);
+		found.n = 0;
+		woken = m->polls ? rt_net_sleep(&m->note, until, &found) : rt_note_wait(&m->note, until);
 
 		rt_lock(&sched.lock);
+		if (m->polls)
+			sched.poller_in = false;
 		if (sched.timekeeper == m) {
 			sched.timekeeper = NULL;
 			sched.idle_until = INT64_MAX;
-			if (woken)
+			if (woken || (found.n && until < rt_now() + SOON))
 				next_timekeeper();
 		}
+		p = NULL;
 		if (!woken && rt_idle_m_remove(m)) {
 			p = rt_idle_p_get();
 			rt_unlock(&sched.lock);
-			if (!p)
-				continue; /* all Ps run: they see to timers themselves */
-			rt_p_acquire(m, p);
-			return;
+		} else {
+			rt_unlock(&sched.lock);
+			if (!woken) /* taken off the list just now: the wake-up is on its way */
+				(void)rt_note_wait(&m->note, INT64_MAX);
+			p = m->next_p;
 		}
-		rt_unlock(&sched.lock);
-		if (!woken) /* taken off the list just now: the wake-up is on its way */
-			(void)rt_note_wait(&m->note, INT64_MAX);
-		p = m->next_p;
-		if (p) {
+		if (p)
 			rt_p_acquire(m, p);
-			return;
-		}
-		if (ld(&sched.stopping))
-			return;
+		if (found.n)
+			(void)rt_net_deliver(p ? m : NULL, &found, RT_READY_NEXT);
+		if (p || ld(&sched.stopping))
+			return; /* without a P: all of them run, and see to timers themselves */
 	}
 }
 

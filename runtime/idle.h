@@ -13,5 +13,8 @@ void rt_go_idle(struct m *m);
 /* m gives its P up; the caller passes it on. */
 struct p *rt_p_release(struct m *m);
 void rt_idle_p_put(struct p *p); /* under sched.lock */
+struct m *rt_idle_m_get(void);   /* likewise: an idle M, the poller only if there is no other; or NULL */
+/* Wake m, which rt_idle_m_get() gave: with m->next_p, or to look around and lie down again. */
+void rt_idle_m_wake(struct m *m);
 
 #endif

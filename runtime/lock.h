@@ -11,6 +11,8 @@
 	X(INST, "the table of instances")                                                                              \
 	X(CHAN, "one channel")                                                                                         \
 	X(SEMA, "one bucket of the wait table")                                                                        \
+	X(FD, "one descriptor")                                                                                        \
+	X(HELPERS, "the helper threads' queue")                                                                        \
 	X(TIMERS, "one P's timer heap")                                                                                \
 	X(SCHED, "global run queue, idle Ps and Ms")                                                                   \
 	X(ARENA, "free bitmaps of the stack arenas")                                                                   \

@@ -56,4 +56,5 @@ void weft_read_counters(struct weft_counters *out)
 	rt_log_counters(out);
 	rt_unwind_counters(out);
 	rt_capture_counters(out);
+	rt_net_counters(out);
 }

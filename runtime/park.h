@@ -13,7 +13,9 @@
 	X(SLEEP, "sleep", "sleep", 1)                                                                                  \
 	X(MUTEX, "sync.Mutex.Lock", "sync", 0)                                                                         \
 	X(WAITGROUP, "sync.WaitGroup.Wait", "sync", 0)                                                                 \
-	X(ONCE, "sync.Mutex.Lock", "sync", 0)
+	X(ONCE, "sync.Mutex.Lock", "sync", 0)                                                                          \
+	X(IO, "IO wait", "network", 1)                                                                                 \
+	X(HELPER, "syscall", "syscall", 0)
 
 enum rt_wait {
 #define X(name, dump, trace, off) RT_WAIT_##name,

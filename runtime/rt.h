@@ -111,6 +111,7 @@ void rt_loop(struct m *m);
 void rt_p_acquire(struct m *m, struct p *p);
 struct p *rt_idle_p_get(void);      /* under sched.lock */
 bool rt_idle_m_remove(struct m *m); /* under sched.lock */
+void rt_idle_m_poke(void);          /* let an idle M look around and lie down again */
 /* Start P p (the caller's) on some M; spinning: counted in n_spinning already. */
 void rt_run_p(struct p *p, bool spinning);
 void rt_wake_slow(void);

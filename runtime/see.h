@@ -83,6 +83,9 @@ static inline void rt_labels_exit(struct g *g) /* drop what the goroutine holds 
 		rt_labels_drop(g);
 }
 
+/* netpoll.c */
+void rt_net_counters(struct weft_counters *out);
+
 /* log.c */
 void rt_log_counters(struct weft_counters *out); /* logs_cut */
 void rt_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -3,6 +3,7 @@
  *   - work that waits behind a goroutine that does not come back to the scheduler, while a P idles: its
  *     run-next is moved to the global queue (and the P told to be eager, see sched.c), a worker woken;
  *   - timers of such a P that are due, while a P idles: a worker woken, which fires them;
+ *   - descriptors that nobody has asked about for STALE;
  *   - the clock's calibration, the give-back of stacks and the number of Ps, each second.
  *
  * It sleeps 20 us while it finds something to do, twice as long after each idle round beyond 50, at most
@@ -10,6 +11,7 @@
  * CPU).  It takes no lock that a worker holds while it waits for anything. */
 #include <pthread.h>
 
+#include "netpoll.h"
 #include "rt.h"
 #include "sys.h"
 
@@ -17,7 +19,9 @@
 #define SLEEP_MAX (10 * WEFT_MS)
 #define IDLE_ROUNDS 50
 #define EAGER 64
-#define ASLEEP_AFTER 20 /* rounds of SLEEP_MAX with every P idle */
+#define STALE (10 * WEFT_MS)
+#define STALE_IDLE (1 * WEFT_MS) /* while a P idles that could go on */
+#define ASLEEP_AFTER 20          /* rounds of SLEEP_MAX with every P idle */
 
 static pthread_t thread;
 static struct rt_note note;
@@ -64,10 +68,12 @@ static bool look_at(struct p *p)
 
 static bool round_of_ps(void)
 {
-	bool work = false;
+	bool idle = ld(&sched.n_idle_ps) != 0, work = false;
 
-	if (ld(&sched.n_idle_ps) == 0)
-		return false; /* nobody could take it */
+	if (rt_net_stale(rt_now(), idle ? STALE_IDLE : STALE))
+		work = rt_net_poll(NULL, RT_READY_QUEUE) != 0;
+	if (!idle)
+		return work; /* nobody could take more */
 	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++)
 		work |= look_at(sched.ps[i]);
 	work |= rt_timers_first() <= rt_now();
@@ -83,7 +89,8 @@ static void sleep_long(void)
 	bool asleep;
 
 	rt_lock(&sched.lock);
-	asleep = ld(&sched.n_idle_ps) == ld(&sched.n_active) && !ld(&stop);
+	asleep = ld(&sched.n_idle_ps) == ld(&sched.n_active) && !ld(&stop) &&
+		 (!ld(&rt_net.used) || ld(&sched.poller));
 	sched.sysmon_asleep = asleep;
 	rt_unlock(&sched.lock);
 	if (asleep)

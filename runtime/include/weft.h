@@ -56,10 +56,8 @@
  * weft_on_*, weft_rwmutex, weft_rlock*, weft_wlock*, weft_try_rlock,
  * weft_try_wlock, weft_cond*, weft_sem*, weft_timer*, weft_after, weft_ctx_*,
  * weft_group*, weft_local*, weft_lock_thread, weft_unlock_thread, weft_block_*,
- * weft_checkpoint, weft_listen, weft_dial,
- * weft_accept, weft_read*, weft_write*, weft_sendfile, weft_recvfrom,
- * weft_sendto, weft_close, weft_wait_fd, weft_set_deadline, weft_task*,
- * weft_region*, weft_trace*, weft_flight*, weft_profile*, weft_metric*,
+ * weft_checkpoint, weft_task*, weft_region*, weft_trace*, weft_flight*,
+ * weft_profile*, weft_metric*,
  * WEFT_BLOCKING, WEFT_SYSCALL, WEFT_REGION, WEFT_TIMEOUT.
  */
 #ifndef WEFT_H
@@ -70,7 +68,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -225,6 +225,78 @@ int weft_go_in(weft_inst *inst, weft_fn fn, void *arg);
  * or called on a goroutine.  Pairs with weft_leave(). */
 int weft_enter(weft_inst *inst);
 void weft_leave(void);
+
+/* --- Network and files ----------------------------------------------------------- */
+/*
+ * Descriptors are plain ints.  The calls here wait without holding a thread up,
+ * and give up with -ECANCELED as all waits do, with -ETIMEDOUT when the
+ * descriptor's deadline is over, and with -EBADF when another goroutine closes
+ * the descriptor with weft_close() meanwhile.  Other errors are the system
+ * call's own.  Several goroutines may wait on one descriptor.
+ *
+ * weft_listen, weft_dial and weft_accept give descriptors that are close-on-exec
+ * and NON-BLOCKING: a library that expects a blocking one gets EAGAIN from them.
+ *
+ * Descriptors from elsewhere (open, pipe, a library) may be used, too: where
+ * they can be waited for they are, whether O_NONBLOCK is set or not; regular
+ * files are read and written on another thread.  Close those with close().
+ *
+ * On a foreign thread all of this blocks that thread.
+ */
+
+/*
+ * net is "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram" or
+ * "unixpacket".  addr is "host:port", "[v6]:port" or ":port" (any address; for
+ * dial: this host), the port a number or a service's name; or a path ("@name":
+ * abstract).  Names are looked up on another thread, and every address they
+ * have is tried in turn.
+ *   -EINVAL  net or addr is not understood
+ *   -ENOENT  no such host or service, or no such path;  -EAGAIN  the name servers do not answer,
+ *            or (unix) too many wait there already
+ *
+ * TCP has TCP_NODELAY set; listening sets SO_REUSEADDR.  "udp" gives a bound
+ * socket.  A Unix socket's path stays behind when it is closed.
+ */
+int weft_listen(const char *net, const char *addr);
+int weft_dial(const char *net, const char *addr);
+/*
+ * The next connection.  sa and len as in accept(2), or NULL.  Connections that
+ * went away again are skipped.  -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM mean that
+ * none can be had at present: sleep a little and call again.
+ */
+int weft_accept(int fd, struct sockaddr *sa, socklen_t *len);
+
+/* Up to n bytes; 0 at the end. */
+ssize_t weft_read(int fd, void *buf, size_t n);
+ssize_t weft_readv(int fd, const struct iovec *iov, int n);
+/*
+ * All n bytes.  Fewer when it had to give up: what was written is returned then,
+ * and the error by the next call.  A peer that is gone is -EPIPE or -ECONNRESET;
+ * no signal is sent for sockets.
+ */
+ssize_t weft_write(int fd, const void *buf, size_t n);
+ssize_t weft_writev(int fd, const struct iovec *iov, int n); /* at most 1,024 parts, else -EINVAL */
+/* n bytes, or to its end, of the file `in` to the socket `out`; offset as in sendfile(2).  Results as
+ * weft_write(). */
+ssize_t weft_sendfile(int out, int in, off_t *offset, size_t n);
+/* One message of a socket; flags, address and results as of the system calls. */
+ssize_t weft_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len);
+ssize_t weft_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len);
+
+/*
+ * Wait until fd can be read (POLLIN), written (POLLOUT) or either, without doing
+ * it: for libraries that do their own I/O on non-blocking descriptors.  Returns
+ * what poll(2) says is the case, > 0 (POLLERR and POLLHUP included), or an error.
+ */
+int weft_wait_fd(int fd, unsigned events);
+/*
+ * From instant `when` (weft_now() scale) on, reading (POLLIN) or writing
+ * (POLLOUT) ends with -ETIMEDOUT; those who wait already included.  0 takes the
+ * deadline away.  -EINVAL: events, or a descriptor that is not weft's.
+ */
+int weft_set_deadline(int fd, unsigned events, int64_t when);
+/* Close fd and wake who waits on it with -EBADF.  0 or -EBADF.  Of descriptors that are not weft's, too. */
+int weft_close(int fd);
 
 /* --- Seeing: labels, log ------------------------------------------------------ */
 /*

@@ -161,6 +161,7 @@ struct weft_counters {
 	uint64_t label_sets, labels_dropped, logs_cut;
 	uint64_t samples, samples_lost;
 	uint64_t capture_signals, capture_late;
+	uint64_t net_descriptors, net_polls, net_events;
 	int64_t started; /* CLOCK_REALTIME ns of weft_host_start() */
 };
 void weft_read_counters(struct weft_counters *out);

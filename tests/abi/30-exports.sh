@@ -6,9 +6,16 @@ set -eu
 sed -nE 's/^[[:space:]]+([a-z_0-9]+);.*/\1/p' runtime/weft.dyn | sort >"$TMP/listed"
 LC_ALL=C sort -c "$TMP/listed"
 nm -D --defined-only "$WEFTD" | awk '{ print $3 }' | grep -v '@GLIBC' | sort >"$TMP/exported"
+# Functions of the C library that weftd puts its own in front of (runtime/interpose_*.c): all, and only these.
+interposed='close close_range dup2 dup3'
 case $V in
 asan | tsan | cov) grep '^\(weft\|rt\)_' "$TMP/exported" >"$TMP/ours" || : ;;
-*) cp "$TMP/exported" "$TMP/ours" ;;
+*)
+	for name in $interposed; do
+		grep -qx "$name" "$TMP/exported" || { echo "$name is not exported: plugins get the C library's"; exit 1; }
+	done
+	grep -vxF "${interposed// /$'\n'}" "$TMP/exported" >"$TMP/ours"
+	;;
 esac
 diff "$TMP/listed" "$TMP/ours"
 

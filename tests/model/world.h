@@ -154,6 +154,28 @@ void rt_g_free(struct m *m, struct g *g)
 	rt_seq_end(g);
 	mc_stack_reset(g);
 }
+/* No descriptors: nobody is ever the poller. */
+struct rt_net rt_net;
+uint32_t rt_net_poll(struct m *m, enum rt_how how)
+{
+	(void)m, (void)how;
+	mc_fail("somebody asks about descriptors");
+	return 0;
+}
+uint32_t rt_net_deliver(struct m *m, struct rt_net_batch *b, enum rt_how how)
+{
+	(void)b;
+	return rt_net_poll(m, how);
+}
+bool rt_net_sleep(struct rt_note *note, int64_t until, struct rt_net_batch *b)
+{
+	(void)note, (void)until;
+	return rt_net_deliver(NULL, b, RT_READY_QUEUE);
+}
+void rt_net_wake(void)
+{
+	mc_fail("there is no poller to wake");
+}
 /* Threads there are: those of the world that have not been started yet. */
 int rt_m_new(struct p *p, bool spinning)
 {
