@@ -92,6 +92,7 @@ static void *helper_main(void *arg)
 	struct rt_job *job;
 
 	(void)arg;
+	pthread_setname_np(pthread_self(), "weft-helper");
 	weft_host_thread("weft-helper");
 	rt_lock(&lock);
 	while ((job = job_wait(&me))) {
