@@ -90,6 +90,7 @@ static void in_use(void)
 
 int rt_fd_open(int fd, bool tcp)
 {
+	static const uint32_t events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLOUT | EPOLLET;
 	struct rt_fd *f;
 	int rc = record(fd, &f);
 
@@ -104,7 +105,9 @@ int rt_fd_open(int fd, bool tcp)
 		st(&f->dir[d].dry, ld(&f->dir[d].seq) - 1);
 	}
 	st_rel(&f->gen, ld(&f->gen) + 1);
-	rc = control(EPOLL_CTL_ADD, fd, ld(&f->gen), EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLOUT | EPOLLET);
+	rc = control(EPOLL_CTL_ADD, fd, ld(&f->gen), events);
+	if (unlikely(rc == -EEXIST)) /* somebody waits for it already, by a number that he should have forgotten */
+		rc = control(EPOLL_CTL_MOD, fd, ld(&f->gen), events);
 	if (rc == 0)
 		atomic_fetch_or_explicit(&f->use, RT_FD_OURS, memory_order_release); /* pairs with rt_fd_ours() */
 	rt_unlock(&f->lock);

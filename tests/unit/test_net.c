@@ -346,7 +346,7 @@ END_TEST
  */
 
 static _Atomic uint64_t waiter_id;
-static int outcome;
+static _Atomic int outcome;
 
 static bool waiter_known(void *arg)
 {
