@@ -89,8 +89,7 @@ static void sleep_long(void)
 	bool asleep;
 
 	rt_lock(&sched.lock);
-	asleep = ld(&sched.n_idle_ps) == ld(&sched.n_active) && !ld(&stop) &&
-		 (!ld(&rt_net.used) || ld(&sched.poller));
+	asleep = ld(&sched.n_idle_ps) == ld(&sched.n_active) && !ld(&stop) && (!ld(&rt_net.used) || ld(&sched.poller));
 	sched.sysmon_asleep = asleep;
 	rt_unlock(&sched.lock);
 	if (asleep)

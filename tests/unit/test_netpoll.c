@@ -35,7 +35,7 @@ static int descriptors(int want)
 
 static int port_of(int fd)
 {
-	struct sockaddr_in sa;
+	struct sockaddr_in sa = { 0 };
 	socklen_t len = sizeof sa;
 
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
