@@ -100,6 +100,7 @@ static void two_needed(void)
 	world_thread("foreign", foreign_puts_two, first);
 }
 
+#ifndef WORLD_POLLER
 const struct mc_case mc_cases[] = {
 	{ "idle: a thread adds work, the only P goes idle", one_p, world_ended, 0 },
 	{ "idle: a worker spawns, the other goes idle", two_workers, world_ended, 2 },
@@ -107,3 +108,4 @@ const struct mc_case mc_cases[] = {
 	{ "idle: one is made runnable, the other goes idle", ready_and_wait, world_ended, 2 },
 	{ NULL, NULL, NULL, 0 },
 };
+#endif

@@ -154,27 +154,51 @@ void rt_g_free(struct m *m, struct g *g)
 	rt_seq_end(g);
 	mc_stack_reset(g);
 }
-/* No descriptors: nobody is ever the poller. */
 struct rt_net rt_net;
+#ifdef WORLD_POLLER
+/* There are descriptors, on which nothing ever happens: the first to idle is the poller.  Its eventfd is a word that
+ * stays set until somebody in there has heard it. */
+static _Atomic uint32_t world_eventfd;
+uint32_t rt_net_poll(struct m *m, enum rt_how how)
+{
+	(void)m, (void)how;
+	return 0;
+}
+bool rt_net_sleep(struct rt_note *note, int64_t until, struct rt_net_batch *b)
+{
+	(void)until, (void)b;
+	while (!xchg(&note->word, 0)) {
+		mc_wait_eq(&world_eventfd, 1);
+		st_sc(&world_eventfd, 0);
+	}
+	return true;
+}
+void rt_net_wake(void)
+{
+	st_sc(&world_eventfd, 1);
+}
+#else
+/* No descriptors: nobody is ever the poller. */
 uint32_t rt_net_poll(struct m *m, enum rt_how how)
 {
 	(void)m, (void)how;
 	mc_fail("somebody asks about descriptors");
 	return 0;
 }
-uint32_t rt_net_deliver(struct m *m, struct rt_net_batch *b, enum rt_how how)
-{
-	(void)b;
-	return rt_net_poll(m, how);
-}
 bool rt_net_sleep(struct rt_note *note, int64_t until, struct rt_net_batch *b)
 {
-	(void)note, (void)until;
-	return rt_net_deliver(NULL, b, RT_READY_QUEUE);
+	(void)note, (void)until, (void)b;
+	return rt_net_poll(NULL, RT_READY_QUEUE) != 0;
 }
 void rt_net_wake(void)
 {
 	mc_fail("there is no poller to wake");
+}
+#endif
+uint32_t rt_net_deliver(struct m *m, struct rt_net_batch *b, enum rt_how how)
+{
+	(void)b;
+	return rt_net_poll(m, how);
 }
 /* Threads there are: those of the world that have not been started yet. */
 int rt_m_new(struct p *p, bool spinning)
@@ -239,6 +263,9 @@ static void world_new(uint32_t n_ps)
 	mc_resumed = resumed;
 	rt_lock_init(&sched.lock, RT_RANK_SCHED);
 	sched.idle_until = INT64_MAX;
+#ifdef WORLD_POLLER
+	st(&rt_net.used, 1);
+#endif
 	st(&sched.maxprocs, n_ps);
 	st(&sched.n_ps, n_ps);
 	st(&sched.n_active, n_ps);
