@@ -1,7 +1,7 @@
 /* chan.c - channels.
  *
  * Under c->lock:
- *   senders and receivers are not both waiting;
+ *   senders and receivers are not both waiting, unless one select waits on both sides (select.c);
  *   count > 0 means that no receiver waits; count < cap means that no sender waits
  * (but for waiters whose wait was called off: they stand in the queue, dead, until they run and unlink
  * themselves; whoever meets one skips it).
@@ -18,109 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chan.h"
 #include "rt.h"
 
 #define ELEM_MAX 65535u
-
-struct waiter {
-	struct waiter *next, *prev;
-	struct g *g;
-	uint64_t number; /* of the wait */
-	void *elem;      /* NULL: a receiver that drops it */
-	int result;      /* of the operation, by who served it */
-	bool queued;
-};
-
-struct queue {
-	struct waiter *first, *last;
-};
-
-struct weft_chan {
-	struct rt_lock lock;
-	uint32_t elem_size;
-	bool closed;
-	/* under lock */
-	struct queue senders, receivers;
-	_Atomic size_t count; /* weft_chan_len() reads it without the lock */
-	size_t cap, head;     /* head: the oldest element */
-	char buf[] __attribute__((aligned(16)));
-};
-
-static void queue_put(struct queue *q, struct waiter *w)
-{
-	w->next = NULL;
-	w->prev = q->last;
-	if (q->last)
-		q->last->next = w;
-	else
-		q->first = w;
-	q->last = w;
-	w->queued = true;
-}
-
-static void queue_remove(struct queue *q, struct waiter *w)
-{
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		q->first = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
-	else
-		q->last = w->prev;
-	w->queued = false;
-}
-
-/* The longest waiting whose wait we win; off the queue. */
-static RT_FLAT struct waiter *queue_win(struct queue *q)
-{
-	struct waiter *w;
-
-	while ((w = q->first) != NULL) {
-		q->first = w->next;
-		if (w->next)
-			w->next->prev = NULL;
-		else
-			q->last = NULL;
-		w->queued = false;
-		if (likely(rt_wait_win(w->g, w->number)))
-			return w;
-	}
-	return NULL;
-}
-
-static inline void copy(void *to, const void *from, uint32_t size)
-{
-	if (size == 8)
-		memcpy(to, from, 8);
-	else
-		memcpy(to, from, size);
-}
-
-static char *slot(weft_chan *c, size_t i)
-{
-	i += c->head;
-	if (i >= c->cap)
-		i -= c->cap;
-	return c->buf + i * c->elem_size;
-}
-
-static void buf_put(weft_chan *c, const void *elem)
-{
-	size_t n = ld(&c->count);
-
-	copy(slot(c, n), elem, c->elem_size);
-	st(&c->count, n + 1);
-}
-
-static void buf_take(weft_chan *c, void *elem)
-{
-	if (elem)
-		copy(elem, slot(c, 0), c->elem_size);
-	if (++c->head == c->cap)
-		c->head = 0;
-	st(&c->count, ld(&c->count) - 1);
-}
 
 /* Serve w, which is ours: unlock, make it run. */
 static RT_FLAT void serve(struct m *m, weft_chan *c, struct waiter *w, int result)

@@ -80,17 +80,16 @@ static void *frame_init(struct g *g, size_t arg_size)
 	return (void *)top;
 }
 
-static int check_args(const struct weft_inst *inst, weft_fn fn, const struct weft_go_opts *opts, bool even_if_over)
+/* What it will carry: opts' own, else the caller's where that belongs to inst, else the root; NULL: -EINVAL. */
+static inline struct weft_ctx *ctx_of(struct g *self, struct weft_inst *inst, const struct weft_go_opts *opts)
 {
-	if (!inst)
-		return -EPERM;
-	if (!fn)
-		return -EINVAL;
-	if (opts && (opts->size != sizeof *opts || opts->arg_size > WEFT_ARG_MAX))
-		return -EINVAL;
-	if (ld(&inst->ctx.over) && !even_if_over)
-		return -ECANCELED;
-	return 0;
+	if (unlikely(opts)) {
+		if (opts->size != sizeof *opts || opts->arg_size > WEFT_ARG_MAX)
+			return NULL;
+		if (opts->ctx)
+			return !opts->ctx->inst || opts->ctx->inst == inst ? opts->ctx : NULL;
+	}
+	return likely(self && ld(&self->inst) == inst) ? ld(&self->ctx) : &inst->ctx;
 }
 
 static void count_birth(struct p *p, struct weft_inst *inst)
@@ -109,12 +108,18 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	struct p *p = m ? ld(&m->p) : NULL;
 	struct g *self = m ? ld(&m->cur) : NULL, *g;
 	size_t arg_size = opts ? opts->arg_size : 0;
+	struct weft_ctx *ctx;
 	uint64_t id;
-	int rc = check_args(inst, fn, opts, a->even_if_over);
 	void *copy;
+	int rc;
 
-	if (unlikely(rc < 0))
-		return rc;
+	if (unlikely(!inst))
+		return -EPERM;
+	ctx = ctx_of(self, inst, opts);
+	if (unlikely(!ctx || !fn))
+		return -EINVAL;
+	if (unlikely(ld(&ctx->over)) && !a->even_if_over)
+		return rt_ctx_err(ctx);
 	if (!p)
 		rt_check_forked();
 	g = g_take(p, &rc);
@@ -135,8 +140,12 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	g->wg = a->wg;
 	st(&g->name, opts ? opts->name : NULL);
 	st(&g->inst, inst);
+	st(&g->ctx, ctx);
 	g->uncreated = 0;
+	g->extras = 0;
 	g->saved_errno = 0;
+	if (unlikely(ld(&ctx->family)))
+		rt_ctx_birth(g, ctx);
 	st(&g->trace_seq, 0);
 	if (self) {
 		uint64_t labels = ld(&self->labels);
@@ -150,6 +159,10 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 		st(&g->since_tsc, rt_tsc());
 		st(&g->created, 0);
 		g->uncreated = rt_rec_on;
+	}
+	if (unlikely(a->origin)) {
+		st(&g->parent, a->origin->parent);
+		st(&g->created, a->origin->created);
 	}
 	st(&g->status, RT_G_RUNNABLE);
 	st_rel(&g->id, id); /* pairs with readers' acquire: identity is complete */
@@ -177,6 +190,19 @@ RT_COLD void rt_g_created(struct m *m, struct g *g)
 
 /* --- Life and death --- */
 
+static RT_COLD void extras_end(struct g *g)
+{
+	struct m *m;
+
+	if (g->extras & RT_EXTRA_LOCALS)
+		rt_locals_end(g);
+	if (g->extras & RT_EXTRA_CTX) {
+		m = rt_enter(rt_self());
+		rt_ctx_exit(m, g);
+		rt_leave(m);
+	}
+}
+
 /* First C frame of every goroutine; nothing above it but rt_g_entry. */
 struct rt_next rt_g_main(struct m *m)
 {
@@ -187,6 +213,8 @@ struct rt_next rt_g_main(struct m *m)
 	*m->errno_at = 0;
 	rt_leave(m);
 	ld (&g->fn)(g->arg);
+	if (unlikely(g->extras))
+		extras_end(g);
 	if (g->wg)
 		weft_wg_done(g->wg);
 	m = rt_enter(rt_self());
@@ -231,6 +259,7 @@ static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
 
 static void foreign_end(void *g)
 {
+	rt_locals_end(g);
 	rt_lock(&foreign_lock);
 	((struct g *)g)->next = foreign_free;
 	foreign_free = g;
@@ -288,6 +317,8 @@ void rt_purge(void)
 			if (ld(&g->id)) {
 				if (ld(&g->labels))
 					rt_labels_exit(g);
+				rt_locals_drop(g);
+				rt_ctx_exit(NULL, g);
 				sane_death(g);
 				add(&ld(&g->inst)->shard[WEFT_MAXPROCS_LIMIT].deaths, 1);
 				st(&g->id, 0);

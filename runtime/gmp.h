@@ -4,6 +4,8 @@
 #ifndef WEFT_RT_GMP_H
 #define WEFT_RT_GMP_H
 
+#include "cell.h"
+#include "ctx.h"
 #include "lock.h"
 #include "park.h"
 
@@ -36,12 +38,13 @@ struct g {
 	int saved_errno; /* goroutine-local errno while not running */
 
 	/* What else a switch needs: so far everything lies in one cache line. */
-	struct weft_inst *_Atomic inst; /* identity, see below */
-	struct m *_Atomic m;            /* it runs on, while RUNNING or DETACHED */
-	_Atomic int tid;                /* of the thread, likewise */
-	uint8_t unguarded;              /* only a canary below its stack */
-	uint8_t uncreated;              /* its GO_CREATE record is still to be written, by who starts it */
-	uint8_t foreign;                /* a thread that is no M: woken through `note` */
+	struct weft_ctx *_Atomic ctx; /* it carries: changed by itself while it runs; who calls waits off reads it */
+	struct m *_Atomic m;          /* it runs on, while RUNNING or DETACHED */
+	_Atomic int tid;              /* of the thread, likewise */
+	uint8_t unguarded;            /* only a canary below its stack */
+	uint8_t uncreated;            /* its GO_CREATE record is still to be written, by who starts it */
+	uint8_t foreign;              /* a thread that is no M: woken through `note` */
+	uint8_t extras;               /* RT_EXTRA_ bits: what extras_end() (g.c) has to see to; own goroutine */
 
 	/* Identity: written before id is published (release), constant for that life. */
 	_Atomic uint64_t id; /* 0: nobody */
@@ -50,6 +53,7 @@ struct g {
 	void *arg;
 	weft_wg *wg;              /* weft_wg_go(): to be told at the end, or NULL */
 	const char *_Atomic name; /* from weft_go_opts, or NULL */
+	struct weft_inst *_Atomic inst;
 	_Atomic uint32_t created; /* stack of the go statement */
 
 	/* Own goroutine; labels is also read by samplers on the same thread and by snapshots */
@@ -62,7 +66,14 @@ struct g {
 	struct rt_note note;
 	void *fiber; /* sanitizers' idea of this stack */
 	void *fake_stack;
+	/* Made contexts only (ctx.c): the one it was born with, which lives as long; the list of who carries the
+	 * current one, under its family's lock */
+	struct weft_ctx *born;
+	struct g *ctx_next, **ctx_link;
+	struct locals *locals; /* own goroutine: local.c */
 };
+#define RT_EXTRA_CTX 1u
+#define RT_EXTRA_LOCALS 2u
 
 /* Slots.  G lies at the top of its slot, the stack right below it; both are shifted down by a colour
  * so that the hot lines of neighbours do not meet in one cache set. */
@@ -101,6 +112,7 @@ enum rt_after {
 	RT_AFTER_NOTHING, /* it was the scheduler */
 	RT_AFTER_PARK,    /* waiting; drop the lock */
 	RT_AFTER_TIMED,   /* waiting; drop the lock; arm a timer */
+	RT_AFTER_SELECT,  /* likewise, with several locks */
 	RT_AFTER_YIELD,   /* to the tail of the run queue */
 	RT_AFTER_GLOBAL,  /* to the global queue (it lost its P, or its slice is over) */
 	RT_AFTER_EXIT,    /* dead */
@@ -126,6 +138,7 @@ struct m {
 	enum rt_after after;
 	enum rt_wait after_reason;
 	struct rt_lock *after_lock;
+	const struct rt_held *after_held; /* RT_AFTER_SELECT: on its stack */
 	int64_t after_when;
 	uint64_t after_number; /* of the wait word */
 
@@ -155,8 +168,12 @@ struct m {
 
 struct rt_timer {
 	int64_t when;
-	struct g *g;
-	uint64_t goid, number; /* stale unless both still are g's */
+	union {
+		struct g *g;
+		struct rt_alarm *alarm;
+	};
+	uint64_t goid;   /* 0: an alarm */
+	uint64_t number; /* stale unless this (and goid) still is g's, or the alarm's */
 };
 
 /* Counters of one P: written by its owner (bump), read by anybody. */
@@ -178,10 +195,12 @@ struct p {
 	uint64_t slice_end, turn_at; /* tsc */
 	uint32_t trace_seq;          /* of its recorder records */
 	uint64_t id_next, id_end;    /* goroutine ids to give out */
-	uint64_t rng;
+	uint64_t rng;                /* whom to steal from */
+	uint64_t chance;             /* which case select takes: drawn by it alone, so that a seed repeats it */
 	uint32_t eager;              /* hand-overs that shall wake a second worker all the same */
 	_Atomic uint32_t n_free;     /* others read it when they count */
 	struct g *free[RT_FREE_MAX]; /* dead Gs with warm stacks, newest last */
+	struct rt_cells cells[RT_CELL_KINDS];
 
 	/* Owner writes, sysmon reads: has anything happened since? */
 	_Atomic uint64_t tick;     /* switches */
@@ -251,18 +270,17 @@ extern _Atomic uint32_t rt_n_ms;
 
 /* --- Instances (inst.c) --- */
 
-struct weft_ctx {
-	_Atomic uint32_t over;
-};
 struct weft_inst {
-	struct weft_ctx ctx; /* first: a weft_ctx * is its instance's */
+	struct weft_ctx ctx; /* the root: no references, no list of carriers */
 	uint32_t number;
 	char name[64];
 	/* Per P: births and deaths of goroutines, each a counter of one writer.  Reading all deaths
 	 * before all births makes "equal" mean none was alive at that instant. */
 	struct rt_inst_shard {
 		RT_CACHED _Atomic uint64_t births, deaths;
-	} shard[WEFT_MAXPROCS_LIMIT + 1]; /* the last: by threads without a P, under an atomic add */
+		struct rt_lock ctx_lock;
+		struct weft_ctx *families; /* the root's children made on that P; under ctx_lock */
+	} shard[WEFT_MAXPROCS_LIMIT + 1];  /* the last: by threads without a P, under an atomic add */
 };
 struct weft_inst *rt_inst_at(uint32_t number);
 uint64_t rt_inst_live(struct weft_inst *inst, uint64_t *births);

@@ -70,6 +70,8 @@ static struct g *steal_round(struct m *m, struct p *p, int64_t now)
 			continue;
 		if (ld(&victim->first) <= now && rt_timers_run(m, victim, now)) {
 			g = rt_runq_get(p);
+			if (!g)
+				g = rt_spawn_get(p); /* a timer's function */
 			if (g)
 				return g;
 		}

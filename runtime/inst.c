@@ -9,7 +9,8 @@
  *	over?  then win my own wait			walk all slots: WAITING for a reason that can be
  *							called off?  win its wait, make it runnable
  *
- * so one of the two sees the other; both may, and then the CAS on the wait word decides.
+ * so one of the two sees the other; both may, and then the CAS on the wait word decides.  Contexts made below
+ * the instance's are marked in between, so a goroutine looks at the one it carries only (ctx.c).
  *
  * The table only grows; number 0 is the runtime itself.  Lock: INST, for growing. */
 #include <string.h>
@@ -40,6 +41,7 @@ weft_inst *weft_inst_new(const char *name)
 		return NULL;
 	}
 	inst->number = n;
+	rt_ctx_root(inst);
 	st_rel(&table[n], inst); /* pairs with rt_inst_at() */
 	st_rel(&n_table, n + 1);
 	rt_unlock(&lock);
@@ -97,22 +99,23 @@ size_t weft_read_instances(struct weft_inst_info *out, size_t cap)
 /* --- Ending an instance --- */
 
 /* g may be anybody's by now: the wait word read first names what was looked at. */
-static void call_off(struct weft_inst *inst, struct g *g)
+void rt_call_off(struct m *m, struct g *g, const struct weft_inst *inst, int outcome)
 {
 	uint64_t wait = ld_acq(&g->wait);
 	uint32_t status = ld_acq(&g->status);
 
 	if (!(wait & 1) || RT_G_STATUS(status) != RT_G_WAITING || !rt_wait_cancellable(RT_G_REASON(status)))
 		return;
-	if (ld_acq(&g->id) == 0 || ld(&g->inst) != inst)
+	if (inst && (ld_acq(&g->id) == 0 || ld(&g->inst) != inst))
 		return;
 	if (rt_wait_win(g, wait >> 1))
-		rt_ready(NULL, g, -ECANCELED, RT_READY_QUEUE);
+		rt_ready(m, g, outcome, RT_READY_QUEUE);
 }
 
 void weft_inst_cancel(weft_inst *inst)
 {
-	st_sc(&inst->ctx.over, 1);
+	st_sc(&inst->ctx.over, ECANCELED);
+	rt_ctx_end_all(inst);
 	rt_heavy(); /* pairs with called_off() in sched.c */
 	for (uint32_t a = 0; a < ld_acq(&rt_n_arenas); a++) {
 		struct rt_arena *arena = ld_acq(&rt_arenas[a]);
@@ -120,7 +123,8 @@ void weft_inst_cancel(weft_inst *inst)
 
 		for (uint32_t w = 0; w < opened / 64; w++) {
 			for (uint64_t used = ld(&arena->used[w]); used; used &= used - 1)
-				call_off(inst, rt_slot_g(arena, a, w * 64 + (uint32_t)__builtin_ctzll(used)));
+				rt_call_off(NULL, rt_slot_g(arena, a, w * 64 + (uint32_t)__builtin_ctzll(used)), inst,
+					    -ECANCELED);
 		}
 	}
 }
@@ -159,18 +163,6 @@ int weft_enter(weft_inst *inst)
 void weft_leave(void)
 {
 	entered = NULL;
-}
-
-weft_ctx *weft_ctx_self(void)
-{
-	struct m *m = rt_self();
-
-	return m ? &ld(&ld(&m->cur)->inst)->ctx : NULL;
-}
-
-int weft_ctx_err(const weft_ctx *ctx)
-{
-	return !ctx || ld(&ctx->over) ? -ECANCELED : 0;
 }
 
 uint64_t weft_goid(void)

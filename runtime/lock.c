@@ -69,7 +69,7 @@ bool rt_note_wait(struct rt_note *n, int64_t until)
 
 #if RT_CHECKS
 /* What this thread holds, in the order taken. */
-static __thread struct rt_lock *held[RT_RANK_N + 8];
+static __thread struct rt_lock *held[RT_RANK_N + WEFT_SELECT_MAX];
 static __thread int n_held;
 
 static const char *const rank_names[] = {

@@ -7,9 +7,13 @@
 /* Lock order: a thread may take a lock only if every lock it holds stands above it here.  Two of one
  * rank are taken in address order.  Checked where RT_CHECKS. */
 #define RT_LOCK_RANKS(X)                                                                                               \
+	X(USER, "one condition or semaphore: zero, as it lies in a plugin's memory")                                   \
 	X(PROCS, "how many Ps there shall be")                                                                         \
 	X(INST, "the table of instances")                                                                              \
-	X(CHAN, "one channel")                                                                                         \
+	X(TICK, "one timer object")                                                                                    \
+	X(CHAN, "one channel; select takes several")                                                                   \
+	X(CTXS, "the families of contexts in one shard of an instance")                                                \
+	X(CTX, "one family of contexts; select takes several")                                                         \
 	X(SEMA, "one bucket of the wait table")                                                                        \
 	X(FD, "one descriptor")                                                                                        \
 	X(HELPERS, "the helper threads' queue")                                                                        \
@@ -18,6 +22,7 @@
 	X(ARENA, "free bitmaps of the stack arenas")                                                                   \
 	X(LABEL, "the slab of label sets")                                                                             \
 	X(CHUNK, "the recorder's chunk pool")                                                                          \
+	X(CELL, "free cells of one kind")                                                                              \
 	X(LEAF, "nothing is taken under it")
 
 enum rt_rank {

@@ -62,7 +62,9 @@ static uint32_t resolve(struct rt_cgroup_limit *limit)
 static void renew(struct p *p, uint32_t id)
 {
 	p->id = id;
-	p->rng = 0x9e3779b97f4a7c15ull * (id + 1);
+	p->rng = (sched.opts.seed + 1) * 0x9e3779b97f4a7c15ull * (id + 1);
+	p->rng += p->rng == 0; /* it would stay 0 */
+	p->chance = p->rng;
 	rt_lock_init(&p->tlock, RT_RANK_TIMERS);
 	p->next = NULL;
 	st(&p->has_next, 0);

@@ -96,6 +96,13 @@ void rt_unborrow(struct m *m);
 int rt_park(struct m **m, enum rt_wait reason, struct rt_lock *drop);
 /* As rt_park(), but at monotonic instant `when` a timer wins the wait: -ETIMEDOUT. */
 int rt_park_until(struct m **m, enum rt_wait reason, struct rt_lock *drop, int64_t when);
+/* For select: holds several locks, all dropped once it is off its stack; it takes the last of them again before
+ * it returns, since `held` lies on its stack.  when INT64_MAX: no limit. */
+struct rt_held {
+	uint32_t n; /* > 0 */
+	struct rt_lock **lock;
+};
+int rt_park_select(struct m **m, const struct rt_held *held, int64_t when);
 enum rt_how {
 	RT_READY_NEXT,  /* hand-over: run it when I stop; wakes no other worker */
 	RT_READY_QUEUE, /* first in, first out */
@@ -171,6 +178,10 @@ struct rt_go_args {
 	weft_wg *wg;                     /* told when the goroutine returns, or NULL */
 	void *frame;                     /* the public function's, for the stack of the go statement */
 	bool even_if_over;               /* the embedder's own: also in a cancelled instance */
+	const struct rt_origin {
+		uint64_t parent;
+		uint32_t created;
+	} * origin; /* by a timer: who armed it, and where; NULL: the caller */
 };
 int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *args);
 void rt_g_free(struct m *m, struct g *g);
@@ -208,7 +219,33 @@ static inline void rt_seq_end(struct g *g)
 	st_rel(&g->seq, ld(&g->seq) + 1);
 }
 
+/* --- Contexts (ctx.c) --- */
+
+extern struct weft_ctx rt_ctx_none; /* what NULL stands for: over, nobody's */
+void rt_ctx_root(struct weft_inst *inst);
+static inline int rt_ctx_err(const struct weft_ctx *ctx)
+{
+	return -(int)ld(&ctx->over);
+}
+void rt_ctx_birth(struct g *g, struct weft_ctx *ctx); /* g, about to be born, carries a made context */
+void rt_ctx_exit(struct m *m, struct g *g);
+void rt_ctx_end_all(struct weft_inst *inst); /* its root is over: so is whatever was made below */
+/* What guards ctx->done; of rank CTX, or CTXS for a root. */
+struct rt_lock *rt_ctx_lock(struct weft_ctx *ctx);
+/* Is ctx the one g carries, or above it?  Then its end calls g's waits off. */
+bool rt_ctx_carried(const struct weft_ctx *ctx, struct g *g);
+/* If g waits for something that can be called off: win that wait.  inst: only a goroutine of it, or NULL. */
+void rt_call_off(struct m *m, struct g *g, const struct weft_inst *inst, int outcome); /* inst.c */
+
+/* --- Goroutine-local values (local.c) --- */
+
+void rt_locals_end(struct g *g);  /* runs destructors: not in the runtime */
+void rt_locals_drop(struct g *g); /* does not */
+
 /* --- Timers (timer.c) --- */
+
+/* Arm a, under its owner's lock; m may be NULL.  An earlier entry becomes stale. */
+void rt_alarm_set(struct m *m, struct rt_alarm *a, int64_t when);
 
 void rt_timer_add(struct p *p, const struct rt_timer *t); /* p owned by the caller */
 /* Fire what is due on p (any P); how many.  m: the caller's, with a P. */

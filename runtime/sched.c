@@ -83,47 +83,79 @@ static inline void publish(struct m *m, struct g *g, uint32_t status)
 	rt_seq_end(g);
 }
 
-/* Waiting is published, then (light barrier) the flag is looked at; the canceller (inst.c) sets the
- * flag, then (heavy barrier) looks at who is waiting.  True: the wait is called off, and we have won it.
- * It is named by the number it had when g left: by now another may have won and g be elsewhere. */
-static inline bool called_off(struct m *m, struct g *g)
+/* Waiting is published, then (light barrier) the flag is looked at; the canceller (inst.c, ctx.c) sets the
+ * flag, then (heavy barrier) looks at who is waiting.  Not 0: the wait is called off, we have won it, and this
+ * is its outcome.  It is named by the number it had when g left, and ctx is the one g carried then: by now
+ * another may have won and g be elsewhere, and the context reused (cell.c), which the number tells. */
+static inline int called_off(struct m *m, struct g *g, const struct weft_ctx *ctx)
 {
+	int off;
+
 	rt_light();
-	if (likely(!ld(&ld(&g->inst)->ctx.over)) || !rt_wait_cancellable(m->after_reason))
-		return false;
-	return rt_wait_win(g, m->after_number);
+	off = rt_ctx_err(ctx);
+	if (likely(!off) || !rt_wait_cancellable(m->after_reason))
+		return 0;
+	return rt_wait_win(g, m->after_number) ? off : 0;
 }
 
 /* Read before it is published: from then on another may win the wait, and the slot be somebody else's. */
-static void arrive_timed(struct m *m, struct g *g)
+static RT_NOINLINE void arrive_timed(struct m *m, struct g *g)
 {
-	struct rt_timer timer = { m->after_when, g, ld(&g->id), m->after_number };
+	struct rt_timer timer = { m->after_when, { g }, ld(&g->id), m->after_number };
+	const struct weft_ctx *ctx = ld(&g->ctx);
 	struct rt_lock *drop = m->after_lock;
-	bool off;
+	int off;
 
 	m->after = RT_AFTER_NOTHING;
 	publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
-	off = called_off(m, g);
+	off = called_off(m, g, ctx);
 	if (drop)
 		rt_unlock(drop);
 	if (unlikely(off))
-		ready(m, g, -ECANCELED, RT_READY_QUEUE, 0, 0);
+		ready(m, g, off, RT_READY_QUEUE, 0, 0);
 	else
+		rt_timer_add(ld(&m->p), &timer);
+}
+
+static void drop_all(const struct rt_held *held)
+{
+	uint32_t n = held->n;
+	struct rt_lock **lock = held->lock, *last = lock[n - 1];
+
+	for (uint32_t i = 0; i + 1 < n; i++)
+		rt_unlock(lock[i]);
+	rt_unlock(last); /* from here on g may return, and the list with it */
+}
+
+static RT_NOINLINE void arrive_select(struct m *m, struct g *g)
+{
+	struct rt_timer timer = { m->after_when, { g }, ld(&g->id), m->after_number };
+	const struct weft_ctx *ctx = ld(&g->ctx);
+	int off;
+
+	m->after = RT_AFTER_NOTHING;
+	publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
+	off = called_off(m, g, ctx);
+	drop_all(m->after_held);
+	if (unlikely(off))
+		ready(m, g, off, RT_READY_QUEUE, 0, 0);
+	else if (timer.when != INT64_MAX)
 		rt_timer_add(ld(&m->p), &timer);
 }
 
 static RT_FLAT void arrive_parked(struct m *m, struct g *g)
 {
+	const struct weft_ctx *ctx = ld(&g->ctx);
 	struct rt_lock *drop = m->after_lock;
-	bool off;
+	int off;
 
 	publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
-	off = called_off(m, g);
+	off = called_off(m, g, ctx);
 	m->after = RT_AFTER_NOTHING;
 	if (drop)
 		rt_unlock(drop);
 	if (unlikely(off))
-		ready(m, g, -ECANCELED, RT_READY_QUEUE, 0, 0);
+		ready(m, g, off, RT_READY_QUEUE, 0, 0);
 }
 
 /* Finish for the one who left, now that nobody stands on its stack. */
@@ -137,6 +169,9 @@ static RT_NOINLINE void arrive_other(struct m *m)
 		return;
 	case RT_AFTER_TIMED:
 		arrive_timed(m, g);
+		return;
+	case RT_AFTER_SELECT:
+		arrive_select(m, g);
 		return;
 	case RT_AFTER_YIELD:
 		m->after = RT_AFTER_NOTHING;
@@ -293,13 +328,15 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 	ready(m, g, outcome, how, waker, stack);
 }
 
-static int park_foreign(struct rt_lock *drop, int64_t until)
+static int park_foreign(struct rt_lock *drop, const struct rt_held *held, int64_t until)
 {
 	struct g *g = rt_foreign_g();
 	uint64_t number = ld(&g->wait) >> 1;
 
 	if (drop)
 		rt_unlock(drop);
+	if (held)
+		drop_all(held);
 	if (!rt_note_wait(&g->note, until)) {
 		if (rt_wait_win(g, number))
 			return -ETIMEDOUT;
@@ -332,7 +369,7 @@ int rt_park(struct m **mp, enum rt_wait reason, struct rt_lock *drop)
 	struct g *g;
 
 	if (unlikely(!m))
-		return park_foreign(drop, INT64_MAX);
+		return park_foreign(drop, NULL, INT64_MAX);
 	g = ld(&m->cur);
 	*mp = park(m, reason, drop, RT_AFTER_PARK);
 	return g->outcome;
@@ -344,10 +381,24 @@ int rt_park_until(struct m **mp, enum rt_wait reason, struct rt_lock *drop, int6
 	struct g *g;
 
 	if (unlikely(!m))
-		return park_foreign(drop, when);
+		return park_foreign(drop, NULL, when);
 	g = ld(&m->cur);
 	m->after_when = when;
 	*mp = park(m, reason, drop, RT_AFTER_TIMED);
+	return g->outcome;
+}
+
+int rt_park_select(struct m **mp, const struct rt_held *held, int64_t when)
+{
+	struct m *m = *mp;
+	struct g *g;
+
+	if (unlikely(!m))
+		return park_foreign(NULL, held, when);
+	g = ld(&m->cur);
+	m->after_when = when;
+	m->after_held = held;
+	*mp = park(m, RT_WAIT_SELECT, NULL, RT_AFTER_SELECT);
 	return g->outcome;
 }
 

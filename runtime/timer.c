@@ -1,8 +1,10 @@
 /* timer.c - a 4-ary heap of deadlines per P.
  *
  * An entry holds {when, goroutine, its id, the number of its wait} by value and never a pointer into a
- * stack: it is stale as soon as the wait was won by somebody else, and is dropped when it surfaces.  A
- * full heap is first swept of stale entries, and only grows when more than half were alive.
+ * stack: it is stale as soon as the wait was won by somebody else, and is dropped when it surfaces.  Or it
+ * holds {when, alarm, number}: of a context's deadline or a timer object (ctx.c, tick.c), whose cells are never
+ * freed; stale as soon as the alarm was cleared or armed anew.  A full heap is first swept of stale entries, and
+ * only grows when more than half were alive.
  *
  * p->tlock guards the heap, since any worker may fire another P's timers.  `first` (and the same on the
  * counter's scale, first_tsc) is read by anybody as a hint; the real clock decides. */
@@ -11,6 +13,8 @@
 
 static bool stale(const struct rt_timer *t)
 {
+	if (t->goid == 0)
+		return ld(&t->alarm->armed) != t->number;
 	return ld(&t->g->id) != t->goid || ld(&t->g->wait) != (t->number << 1 | 1);
 }
 
@@ -118,6 +122,14 @@ uint32_t rt_timers_run(struct m *m, struct p *p, int64_t now)
 		any = pop_due(p, now, &t);
 		if (!any)
 			break;
+		if (t.goid == 0) {
+			/* It takes locks that stand above ours, and may arm itself anew. */
+			rt_unlock(&p->tlock);
+			fired++;
+			t.alarm->fire(m, t.alarm, t.number, now);
+			rt_lock(&p->tlock);
+			continue;
+		}
 		if (ld(&t.g->id) != t.goid || !rt_wait_win(t.g, t.number))
 			continue;
 		fired++;
@@ -127,6 +139,18 @@ uint32_t rt_timers_run(struct m *m, struct p *p, int64_t now)
 	set_first(p);
 	rt_unlock(&p->tlock);
 	return fired;
+}
+
+void rt_alarm_set(struct m *m, struct rt_alarm *a, int64_t when)
+{
+	struct p *p = m ? ld(&m->p) : sched.ps[0];
+
+	if (!p)
+		rt_fatal("a timer is set before the runtime was started");
+	st(&a->armed, ++a->last);
+	rt_timer_add(p, &(struct rt_timer){ .when = when, .alarm = a, .number = a->last });
+	if (!m)
+		rt_wake_one(); /* whoever keeps time for idle Ps has to look again */
 }
 
 int64_t rt_timers_first(void)
@@ -192,12 +216,17 @@ int weft_sleep(int64_t ns)
 	}
 	if (ns <= 0) {
 		rt_yield(&m);
-		rc = ld(&ld(&ld(&m->cur)->inst)->ctx.over) ? -ECANCELED : 0;
+		rc = rt_ctx_err(ld(&ld(&m->cur)->ctx));
 	} else {
+		int64_t until;
+
 		now = rt_now();
+		until = ns > INT64_MAX - now ? INT64_MAX - 1 : now + ns;
 		(void)rt_wait_open(ld(&m->cur));
-		rc = rt_park_until(&m, RT_WAIT_SLEEP, NULL, ns > INT64_MAX - now ? INT64_MAX - 1 : now + ns);
-		rc = rc == -ETIMEDOUT ? 0 : rc;
+		rc = rt_park_until(&m, RT_WAIT_SLEEP, NULL, until);
+		/* Our timer, or the context's deadline? */
+		if (rc == -ETIMEDOUT && (likely(!rt_ctx_err(ld(&ld(&m->cur)->ctx))) || rt_now() >= until))
+			rc = 0;
 	}
 	rt_leave(m);
 	return rc;

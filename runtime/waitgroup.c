@@ -1,7 +1,10 @@
 /* waitgroup.c - wait groups: one word {count:32, waiters:32} and a semaphore to sleep on.
  *
  * The add that brings the count to zero takes all waiters off the word and wakes them.  It is the last
- * to touch the group: so a group on the stack of the one who waits is fine. */
+ * to touch the group: so a group on the stack of the one who waits is fine.
+ *
+ * Misuse that can be seen is fatal: a negative count; an add that starts a new round (from zero) while goroutines
+ * still wait for the last, or waits and adds while they are being woken. */
 #include "rt.h"
 
 struct wg {
@@ -16,7 +19,8 @@ static RT_NOINLINE void wake_all(struct wg *x, uint32_t waiters)
 
 	/* Nobody may add now: the waiters have not returned.  Before the last is woken, since then the
 	 * group may be gone. */
-	st(&x->state, 0);
+	if (xchg(&x->state, 0) != waiters)
+		rt_fatal("weft_wg_add: called while others are being let go by the same wait group");
 	while (waiters--)
 		rt_sema_release(m, &x->sema, waiters ? RT_READY_QUEUE : RT_READY_NEXT);
 	if (m)
@@ -31,7 +35,11 @@ void weft_wg_add(weft_wg *wg, int n)
 
 	if (unlikely(count < 0))
 		rt_fatal("weft_wg_add: the wait group's count has become negative");
-	if (count == 0 && (uint32_t) new != 0)
+	if (likely((uint32_t) new == 0))
+		return;
+	if (unlikely(n > 0 && count == n))
+		rt_fatal("weft_wg_add: called from zero while others wait for the wait group");
+	if (count == 0)
 		wake_all(x, (uint32_t) new);
 }
 

@@ -23,6 +23,7 @@ struct weft_host_opts {
 	bool maxprocs_floor;     /* round a quota down, not up */
 	uint64_t max_goroutines; /* 0: 80 % of the memory limit / 4.5 KiB */
 	size_t recorder_bytes;   /* event ring chunk pool; 0: recorder off */
+	uint64_t seed;           /* of choices by chance: select, whom to steal from */
 	bool traceback_full;     /* fatal dumps print every goroutine, not at most 10,000 */
 	int no_guard;            /* tests only: pretend the kernel has no MADV guards */
 	int cpus;                /* tests only: how many CPUs to believe in; 0: ask */

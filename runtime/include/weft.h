@@ -5,9 +5,10 @@
  * Three rules hold for every function here:
  *   - Results: >= 0 is success, a negative value is -Exxx.  errno is not used
  *     to report anything; weft_strerror() gives the text of a result.
- *   - Whatever can wait gives up with -ECANCELED once the goroutine's context
- *     is over.  Locks and wait groups are the exception: they wait for code of
- *     yours, which is itself told to give up.
+ *   - Whatever can wait gives up once the goroutine's context is over, with
+ *     -ECANCELED, or -ETIMEDOUT when it was a deadline that ended it.  Locks
+ *     and wait groups are the exception: they wait for code of yours, which is
+ *     itself told to give up.
  *   - What a plugin instance creates belongs to that instance.
  *
  * The life of an instance.  Every callback of struct weft_plugin runs on a
@@ -31,15 +32,16 @@
  *     weft_conf and its strings live as long as state.
  *
  * Foreign threads.  A thread that is no goroutine (a library's own) may call
- * everything here that needs no goroutine: sends, receives, locks and wait
- * groups block that thread (on a futex) instead of a goroutine; try calls work;
- * sleep and yield do what the system calls of that name do.  Creating a
- * goroutine needs an instance: weft_go_in(), or weft_go() between weft_enter()
- * and weft_leave(); otherwise it is -EPERM.
+ * everything here that needs no goroutine: sends, receives, select, locks,
+ * conditions, semaphores and wait groups block that thread (on a futex) instead
+ * of a goroutine; try calls work; sleep and yield do what the system calls of
+ * that name do.  It carries no context, so nothing calls its waits off.
+ * Creating a goroutine needs an instance: weft_go_in(), or weft_go() between
+ * weft_enter() and weft_leave(); otherwise it is -EPERM.
  *
  * C++.  The functions and WEFT_PLUGIN (C++20) can be used from C++; the typed
- * channels and scopes of the second part are GNU C, C++ has weft::locked and
- * weft::labelled instead.  An exception must not leave a goroutine's function:
+ * channels and scopes of the second part are GNU C, C++ has weft::locked,
+ * weft::labelled and weft::timeout instead.  An exception must not leave a goroutine's function:
  * it ends the process with a dump that names the goroutine.
  *
  * Thread-locals (__thread, thread_local) belong to the OS thread and change
@@ -52,13 +54,10 @@
  * The first part is the ABI: plain functions on opaque types.  The second part
  * (from "Sugar") is inline and adds no symbols.  ABI major 0: no promise yet.
  *
- * Names that are reserved for what comes next: weft_select*, weft_case,
- * weft_on_*, weft_rwmutex, weft_rlock*, weft_wlock*, weft_try_rlock,
- * weft_try_wlock, weft_cond*, weft_sem*, weft_timer*, weft_after, weft_ctx_*,
- * weft_group*, weft_local*, weft_lock_thread, weft_unlock_thread, weft_block_*,
- * weft_checkpoint, weft_task*, weft_region*, weft_trace*, weft_flight*,
- * weft_profile*, weft_metric*,
- * WEFT_BLOCKING, WEFT_SYSCALL, WEFT_REGION, WEFT_TIMEOUT.
+ * Names that are reserved for what comes next: weft_lock_thread,
+ * weft_unlock_thread, weft_block_*, weft_checkpoint, weft_task*, weft_region*,
+ * weft_trace*, weft_flight*, weft_profile*, weft_metric*, WEFT_BLOCKING,
+ * WEFT_SYSCALL, WEFT_REGION.
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -92,6 +91,8 @@ extern "C" {
 
 typedef struct weft_chan weft_chan;
 typedef struct weft_ctx weft_ctx;
+typedef struct weft_timer weft_timer;
+typedef struct weft_group weft_group;
 typedef struct weft_conf weft_conf;
 typedef struct weft_inst weft_inst;
 
@@ -104,6 +105,7 @@ struct weft_go_opts {
 	const char *name; /* shown instead of the start function's symbol; must outlive the process's
 			     profiles: a string literal; NULL: the symbol */
 	size_t arg_size;  /* copy *arg to the new stack (at most WEFT_ARG_MAX); 0: pass the pointer */
+	weft_ctx *ctx;    /* to carry, of the same instance; NULL: the caller's */
 };
 #define WEFT_ARG_MAX 8192
 
@@ -113,8 +115,9 @@ struct weft_go_opts {
  *   0
  *   -ENOMEM     no memory for a stack
  *   -EAGAIN     runtime.max_goroutines are alive
- *   -ECANCELED  the caller's context is over
- *   -EINVAL     fn is NULL, opts->size unknown, arg_size above WEFT_ARG_MAX
+ *   -ECANCELED, -ETIMEDOUT  the context is over
+ *   -EINVAL     fn is NULL, opts->size unknown, arg_size above WEFT_ARG_MAX,
+ *               opts->ctx of another instance
  *   -EPERM      a foreign thread outside weft_enter()
  */
 int weft_go(weft_fn fn, void *arg);
@@ -175,11 +178,50 @@ int weft_chan_close(weft_chan *c);
 size_t weft_chan_len(const weft_chan *c);
 size_t weft_chan_cap(const weft_chan *c);
 
+/* --- Select ----------------------------------------------------------------- */
+/*
+ * Wait for the first of up to WEFT_SELECT_MAX cases: when several are ready,
+ * each is as likely as the others; when none is, the default case, or wait.
+ * The typed forms of the second part (weft_select) are what one usually writes.
+ *
+ *   SEND   on a channel, of *elem; RECV into *elem (NULL: dropped).  A NULL
+ *          channel is never ready.  size is its elem_size.
+ *   DONE   on a context: it is over (NULL: it is)
+ *   AFTER  ns from now (<= 0: now; WEFT_FOREVER: never)
+ *   DEFAULT when nothing else is ready; at most one
+ *
+ * A channel may stand in several cases, for sending and receiving: they do not
+ * meet each other.  More than 64 cases take 18 KiB of stack.
+ *
+ * The index of the case that ran, or
+ *   -ECANCELED, -ETIMEDOUT  called off, and there was no DONE case that says so
+ *   -EPIPE   a send on a closed channel, in a case without ok
+ *   -EINVAL  an unknown op, two defaults, a wrong size
+ *   -E2BIG   more than WEFT_SELECT_MAX cases
+ */
+enum { WEFT_OP_SEND = 1, WEFT_OP_RECV, WEFT_OP_DONE, WEFT_OP_AFTER, WEFT_OP_DEFAULT };
+#define WEFT_SELECT_MAX 256
+
+struct weft_case {
+	uint32_t op;
+	uint32_t flags; /* 0 */
+	const void *on; /* weft_chan * or weft_ctx * */
+	void *elem;
+	size_t size;
+	int64_t ns;
+	bool *ok; /* may be NULL; set when this case ran: false, the channel was closed */
+};
+
+/* size: sizeof *cases */
+int weft_select_n(const struct weft_case *cases, size_t n, size_t size);
+
 /* --- Locks: zero is ready to use, nothing to destroy ----------------------- */
 /*
  * They belong to no goroutine: one may lock and another unlock.  Misuse
- * (unlocking what is not locked, a negative wait group) is fatal and named.
- * They may not be copied while in use.  Not called off by the context.
+ * (unlocking what is not locked, a negative wait group, adding to one from zero
+ * while others still wait for its last round) is fatal and named.  They may not
+ * be copied while in use.  Not called off by the context, but for conditions
+ * and semaphores.
  */
 typedef struct {
 	uint64_t _[4];
@@ -190,6 +232,15 @@ typedef struct {
 typedef struct {
 	uint64_t _[4];
 } weft_once;
+typedef struct {
+	uint64_t _[8];
+} weft_rwmutex;
+typedef struct {
+	uint64_t _[4];
+} weft_cond;
+typedef struct {
+	uint64_t _[4];
+} weft_sem;
 
 void weft_lock(weft_mutex *m);
 bool weft_trylock(weft_mutex *m);
@@ -204,14 +255,127 @@ int weft_wg_go(weft_wg *wg, weft_fn fn, void *arg);
 /* Call fn(arg) if no call on *o has been made yet; return when that call has. */
 void weft_once_do(weft_once *o, weft_fn fn, void *arg);
 
+/*
+ * Many readers or one writer.  A writer that waits goes before readers that come
+ * later; readers that waited for it go before the next writer.  So a goroutine
+ * must not read-lock twice: a writer may come in between.
+ */
+void weft_rlock(weft_rwmutex *m);
+bool weft_try_rlock(weft_rwmutex *m);
+void weft_runlock(weft_rwmutex *m);
+void weft_wlock(weft_rwmutex *m);
+bool weft_try_wlock(weft_rwmutex *m);
+void weft_wunlock(weft_rwmutex *m);
+
+/*
+ * Unlock m, wait for a signal, lock m again: also when called off.  0, -ECANCELED,
+ * -ETIMEDOUT.  Only a signal wakes, but what it told may be untrue again by the
+ * time m is locked: ask in a loop.
+ */
+int weft_cond_wait(weft_cond *c, weft_mutex *m);
+/* Wake the longest waiting; all.  m need not be locked. */
+void weft_cond_signal(weft_cond *c);
+void weft_cond_broadcast(weft_cond *c);
+
+/* Set up with so many permits (zeroed memory has none); a negative number is fatal. */
+void weft_sem_init(weft_sem *s, int64_t permits);
+/* Take n permits, first come, first served: also a small request waits behind a large
+ * one.  0, -ECANCELED, -ETIMEDOUT; -EINVAL when n <= 0.  try: -EAGAIN instead of waiting. */
+int weft_sem_acquire(weft_sem *s, int64_t n);
+int weft_sem_try_acquire(weft_sem *s, int64_t n);
+/* n <= 0 is fatal.  More than were taken may be given. */
+void weft_sem_release(weft_sem *s, int64_t n);
+
 /* --- Contexts --------------------------------------------------------------- */
 /*
- * Every goroutine carries the context of its instance, inherited from its
- * starter; stopping the instance ends it.
+ * Every goroutine carries a context, inherited from its starter: the instance's,
+ * which ends when that is stopped, or one made below it, which ends also when it
+ * is cancelled, when its deadline has passed, or with the one above it.  Its end
+ * calls off the waits of the goroutines that carry it; anybody may watch for it
+ * with a DONE case of select.
+ *
+ *	WEFT_TIMEOUT(2 * WEFT_SEC)
+ *		n = weft_recv(replies, &r);	-ETIMEDOUT after two seconds
+ *
+ * Goroutines that carry a context, and contexts below it, keep it alive.
  */
 weft_ctx *weft_ctx_self(void); /* borrowed; NULL on a foreign thread.  Needs no P. */
-/* 0, -ECANCELED; NULL counts as over.  Needs no P. */
+/* Below parent (NULL: the current one; on a foreign thread that of the instance it entered), over
+ * at monotonic instant `deadline` (WEFT_FOREVER: none of its own).  NULL: no memory, or no parent;
+ * every function takes that for a context that is over. */
+weft_ctx *weft_ctx_new(weft_ctx *parent, int64_t deadline);
+/* Cancels and gives the handle back.  NULL is fine; the instance's own: fatal. */
+void weft_ctx_free(weft_ctx *ctx);
+/* Over from now on, and all below it.  NULL is fine; the instance's own: fatal. */
+void weft_ctx_cancel(weft_ctx *ctx);
+/* 0, -ECANCELED, -ETIMEDOUT; NULL counts as over.  Needs no P. */
 int weft_ctx_err(const weft_ctx *ctx);
+/* The earliest of its own and of those above; WEFT_FOREVER: none; 0 for NULL.  Needs no P. */
+int64_t weft_ctx_deadline(const weft_ctx *ctx);
+/* Let this goroutine carry ctx (NULL: one that is over) and return what it carried, to be entered
+ * again.  One of another instance: fatal.  On a foreign thread nothing happens: NULL. */
+weft_ctx *weft_ctx_enter(weft_ctx *ctx);
+/* Values: key is compared as an address; get looks in ctx, then above it (NULL: not found).  set: 0,
+ * -ENOMEM, -EINVAL for a NULL key, NULL and the instance's context.  What value points to is yours. */
+int weft_ctx_set(weft_ctx *ctx, const void *key, void *value);
+void *weft_ctx_get(const weft_ctx *ctx, const void *key);
+
+/* --- Timers ------------------------------------------------------------------ */
+/*
+ * A timer sends the instant at which it fires to its channel, after ns and then
+ * (period > 0) every period; when the last was not taken yet the tick is dropped.
+ * ns <= 0: at once; WEFT_FOREVER: not before it is reset.  When its instance is
+ * stopped it fires no more.  Handles are yours to free; NULL is fine everywhere.
+ */
+/* NULL: no memory, or period < 0. */
+weft_timer *weft_timer_new(int64_t ns, int64_t period);
+/* Of int64_t; it belongs to the timer: not to be closed or freed.  NULL for one of weft_after(). */
+weft_chan *weft_timer_chan(weft_timer *t);
+/* Call fn(arg) after ns, on a goroutine of its own with the instance's context.  Until one can be had
+ * (runtime.max_goroutines) it is tried again.  NULL: no memory, fn NULL, no instance.  The timer may be
+ * freed at any time, also in fn; a goroutine that has started goes on. */
+weft_timer *weft_after(int64_t ns, weft_fn fn, void *arg);
+/* Fire after ns instead (the period stays); fire no more.  True: it was still to fire, or its tick
+ * to be taken.  No tick of before is received after. */
+bool weft_timer_reset(weft_timer *t, int64_t ns);
+bool weft_timer_stop(weft_timer *t);
+/* With goroutines still waiting on its channel: fatal, named. */
+void weft_timer_free(weft_timer *t);
+
+/* --- Error groups -------------------------------------------------------------- */
+/*
+ * Goroutines that end together: the first that returns an error (< 0) cancels
+ * the context that all of them carry.  One goroutine makes, fills, waits for and
+ * frees a group.
+ */
+/* Below parent (NULL: the current context); at most `limit` run at once (0: any number).  NULL: no
+ * memory, no parent, limit < 0. */
+weft_group *weft_group_new(weft_ctx *parent, int limit);
+/* Start fn(arg) in the group; waits while `limit` run.  Errors as weft_go(): -ECANCELED also when
+ * the group was cancelled. */
+int weft_group_go(weft_group *g, int (*fn)(void *arg), void *arg);
+/* The group's context, borrowed. */
+weft_ctx *weft_group_ctx(weft_group *g);
+/* Wait for all: the first error, or 0.  Not called off by the context: what it waits for is. */
+int weft_group_wait(weft_group *g);
+/* Cancel, wait for all, free.  The first error, or 0; NULL is fine. */
+int weft_group_free(weft_group *g);
+
+/* --- Goroutine-local values -------------------------------------------------------- */
+/*
+ * A key for the process; every goroutine (and foreign thread) has its own value
+ * under it, at first NULL.  When the goroutine's function has returned, destroy is
+ * called with each value that is not NULL, on that goroutine; values it sets anew
+ * are destroyed as well, up to four times over.
+ */
+/* A key > 0; -EAGAIN: 256 exist.  destroy may be NULL. */
+int weft_local_new(weft_fn destroy);
+/* What goroutines hold under it is forgotten, not destroyed.  0, -EINVAL: not a key. */
+int weft_local_free(int key);
+/* 0, -EINVAL, -ENOMEM */
+int weft_local_set(int key, void *value);
+/* NULL: never set, or not a key.  Needs no P. */
+void *weft_local_get(int key);
 
 /* --- Instances and foreign threads ------------------------------------------ */
 
@@ -393,6 +557,27 @@ class labelled
 	labelled(const labelled &) = delete;
 	labelled &operator=(const labelled &) = delete;
 };
+/* weft::timeout limit(2 * WEFT_SEC);  waits in the scope give up after that; as WEFT_TIMEOUT. */
+class timeout
+{
+	weft_ctx *mine_, *old_;
+
+      public:
+	explicit timeout(int64_t ns)
+	{
+		int64_t now = weft_now();
+
+		mine_ = weft_ctx_new(nullptr, ns > WEFT_FOREVER - now ? WEFT_FOREVER : now + ns);
+		old_ = weft_ctx_enter(mine_);
+	}
+	~timeout()
+	{
+		weft_ctx_enter(old_);
+		weft_ctx_free(mine_);
+	}
+	timeout(const timeout &) = delete;
+	timeout &operator=(const timeout &) = delete;
+};
 } // namespace weft
 #endif
 
@@ -423,6 +608,38 @@ class labelled
 #define weft_recv(c, out) ((void)sizeof((out) - (c).elem), weft_chan_recv((c).h, (out), sizeof *(c).elem))
 #define weft_chan_finish(c) weft_chan_close((c).h)
 
+/*
+ * Select on typed channels; the result is the number of the case:
+ *	switch (weft_select(weft_on_recv(jobs, &job), weft_on_send(results, r),
+ *			    weft_on_tick(ticker, NULL), weft_on_after(WEFT_SEC))) {
+ *	case 0: ... job ...
+ *	case 1: ... r was sent ...
+ * (The ?: in weft_on_send only makes a wrong type an error.)  Arguments are evaluated once.  NULL as the place for what
+ *is received drops it.
+ */
+#define weft_on_recv(c, out) weft_on_recv_ok(c, out, NULL)
+#define weft_on_recv_ok(c, out, okp)                                                                                   \
+	((struct weft_case){ .op = WEFT_OP_RECV,                                                                       \
+			     .on = (c).h,                                                                              \
+			     .elem = (__typeof__((c).elem)){ (out) },                                                  \
+			     .size = sizeof *(c).elem,                                                                 \
+			     .ok = (okp) })
+#define weft_on_send(c, ...)                                                                                           \
+	((struct weft_case){ .op = WEFT_OP_SEND,                                                                       \
+			     .on = (c).h,                                                                              \
+			     .elem = (__typeof__(*(c).elem)[1]){ 1 ? (__VA_ARGS__) : *(c).elem },                      \
+			     .size = sizeof *(c).elem })
+#define weft_on_tick(t, out)                                                                                           \
+	((struct weft_case){                                                                                           \
+		.op = WEFT_OP_RECV, .on = weft_timer_chan(t), .elem = (int64_t *){ (out) }, .size = sizeof(int64_t) })
+#define weft_on_done(ctx) ((struct weft_case){ .op = WEFT_OP_DONE, .on = (const weft_ctx *){ (ctx) } })
+#define weft_on_after(dur) ((struct weft_case){ .op = WEFT_OP_AFTER, .ns = (dur) })
+#define weft_on_default ((struct weft_case){ .op = WEFT_OP_DEFAULT })
+#define weft_select(...)                                                                                               \
+	weft_select_n((struct weft_case[]){ __VA_ARGS__ },                                                             \
+		      sizeof((struct weft_case[]){ __VA_ARGS__ }) / sizeof(struct weft_case),                          \
+		      sizeof(struct weft_case))
+
 /* weft_go_copy(fn, &(struct job){ 1, 2 }): the goroutine gets its own copy. */
 #define weft_go_copy(fn, ...)                                                                                          \
 	weft_go_with((fn), (__VA_ARGS__),                                                                              \
@@ -441,6 +658,7 @@ class labelled
 struct weft_scope_ {
 	bool once;
 	weft_mutex *lock;
+	weft_ctx *mine, *old;
 };
 static inline struct weft_scope_ weft_on_lock_(weft_mutex *m)
 {
@@ -461,6 +679,21 @@ static inline void weft_off_label_(struct weft_scope_ *s)
 	(void)s;
 	weft_label_pop();
 }
+static inline struct weft_scope_ weft_on_timeout_(int64_t ns)
+{
+	int64_t now = weft_now();
+	weft_ctx *mine = weft_ctx_new(NULL, ns > WEFT_FOREVER - now ? WEFT_FOREVER : now + ns);
+
+	return (struct weft_scope_){ .once = true, .mine = mine, .old = weft_ctx_enter(mine) };
+}
+static inline void weft_off_timeout_(struct weft_scope_ *s)
+{
+	weft_ctx_enter(s->old);
+	weft_ctx_free(s->mine);
+}
+/* WEFT_TIMEOUT(ns) { ... }: whatever waits inside, in goroutines started there as well, gives up with
+ * -ETIMEDOUT; leaving the scope cancels what those still do.  No effect on a foreign thread. */
+#define WEFT_TIMEOUT(ns) WEFT_SCOPE_(__COUNTER__, weft_on_timeout_(ns), weft_off_timeout_)
 #define WEFT_LOCKED(m) WEFT_SCOPE_(__COUNTER__, weft_on_lock_(m), weft_off_lock_)
 #define WEFT_LABEL(k, v) WEFT_SCOPE_(__COUNTER__, weft_on_label_((k), (v)), weft_off_label_)
 

@@ -34,8 +34,10 @@ compiles() { # STATEMENTS
 		gcc -std=gnu17 -Iruntime/include -Werror -fsyntax-only -x c - 2>/dev/null
 }
 compiles 'struct job j; return weft_send(c, (struct job){ 1 }) + weft_recv(c, &j);'
+compiles 'struct job j; return weft_select(weft_on_send(c, (struct job){ 1 }), weft_on_recv(c, &j), weft_on_recv(c, NULL));'
 for wrong in 'return weft_send(c, 1);' 'struct other { int a; } o = { 1 }; return weft_send(c, o);' \
-	'long x; return weft_recv(c, &x);'; do
+	'long x; return weft_recv(c, &x);' 'return weft_select(weft_on_send(c, 1));' \
+	'long x; return weft_select(weft_on_recv(c, &x));'; do
 	if compiles "$wrong"; then
 		echo "compiles, and should not: $wrong"
 		exit 1

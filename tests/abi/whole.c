@@ -23,6 +23,11 @@ struct state {
 	bool loud;
 	const char *greeting;
 	int done;
+	weft_rwmutex table;
+	weft_cond changed;
+	weft_sem room;
+	weft_timer *ticker;
+	int key;
 };
 
 static void once(void *arg)
@@ -63,6 +68,81 @@ static void worker(void *arg)
 		(void)weft_sleep(s->pause);
 		weft_yield();
 	}
+}
+
+static void locks(struct state *s)
+{
+	weft_rlock(&s->table);
+	weft_runlock(&s->table);
+	weft_wlock(&s->table);
+	weft_wunlock(&s->table);
+	if (weft_try_rlock(&s->table))
+		weft_runlock(&s->table);
+	if (weft_try_wlock(&s->table))
+		weft_wunlock(&s->table);
+	WEFT_LOCKED(&s->lock)
+		while (s->done == 0 && weft_cond_wait(&s->changed, &s->lock) == 0)
+			;
+	weft_cond_signal(&s->changed);
+	weft_cond_broadcast(&s->changed);
+	weft_sem_init(&s->room, 4);
+	if (weft_sem_acquire(&s->room, 2) == 0)
+		weft_sem_release(&s->room, 2);
+	if (weft_sem_try_acquire(&s->room, 1) == 0)
+		weft_sem_release(&s->room, 1);
+}
+
+static int selects(struct state *s)
+{
+	struct job j;
+	bool open;
+	int64_t at;
+
+	s->ticker = weft_timer_new(WEFT_MS, WEFT_MS);
+	switch (weft_select(weft_on_recv(s->jobs, &j), weft_on_recv_ok(s->jobs, NULL, &open),
+			    weft_on_send(s->jobs, (struct job){ 1, 2.5 }), weft_on_send(s->results, s->done),
+			    weft_on_tick(s->ticker, &at), weft_on_done(weft_ctx_self()), weft_on_after(WEFT_SEC))) {
+	case 0:
+		return j.id;
+	case 4:
+		return at > 0;
+	default:
+		break;
+	}
+	(void)weft_timer_reset(s->ticker, WEFT_SEC);
+	(void)weft_timer_stop(s->ticker);
+	weft_timer_free(s->ticker);
+	weft_timer_free(weft_after(WEFT_SEC, once, s));
+	return weft_select(weft_on_tick(NULL, NULL), weft_on_default);
+}
+
+static int member(void *arg)
+{
+	struct state *s = arg;
+	int n = 0;
+
+	WEFT_TIMEOUT(5 * WEFT_MS)
+		n = weft_recv(s->results, &n);
+	return n;
+}
+
+static int contexts(struct state *s)
+{
+	weft_ctx *ctx = weft_ctx_new(NULL, weft_now() + WEFT_SEC), *old = weft_ctx_enter(ctx);
+	weft_group *g = weft_group_new(ctx, 2);
+
+	(void)weft_ctx_set(ctx, &s->key, s);
+	if (weft_ctx_get(weft_group_ctx(g), &s->key) == s && weft_ctx_deadline(ctx) < WEFT_FOREVER)
+		(void)weft_group_go(g, member, s);
+	if (weft_group_wait(g) < 0)
+		weft_ctx_cancel(ctx);
+	weft_ctx_enter(old);
+	weft_ctx_free(ctx);
+	s->key = weft_local_new(free);
+	if (s->key > 0 && weft_local_get(s->key) == NULL)
+		(void)weft_local_set(s->key, malloc(1));
+	(void)weft_local_free(s->key);
+	return weft_group_free(g);
 }
 
 static void *foreign(weft_inst *inst, struct state *s)
@@ -108,6 +188,9 @@ static int run(void *state)
 	weft_wg_done(&s->wg);
 	(void)weft_go_with(worker, s, &named);
 	foreign(weft_instance_self(), s);
+	locks(s);
+	if (selects(s) < 0 || contexts(s) < 0)
+		return -EIO;
 	for (int i = 0; i < s->limit; i++)
 		(void)weft_send(s->jobs, (struct job){ i, 1.5 });
 	(void)weft_chan_try_send(s->results.h, &(int){ 7 }, sizeof(int));

@@ -23,6 +23,7 @@ void worker(void *arg)
 	while (weft_chan_recv(s->jobs, &job, sizeof job) > 0) {
 		weft::labelled label("job", std::to_string(job).c_str());
 		weft::locked hold(&s->lock);
+		weft::timeout limit(WEFT_SEC);
 
 		s->seen->push_back(std::to_string(job));
 	}

@@ -135,6 +135,15 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *args)
 	(void)m, (void)inst, (void)args;
 	return -ENOMEM;
 }
+/* No contexts but the instance's own. */
+void rt_ctx_end_all(struct weft_inst *inst)
+{
+	(void)inst;
+}
+void rt_ctx_root(struct weft_inst *inst)
+{
+	(void)inst;
+}
 struct g *rt_foreign_g(void)
 {
 	mc_fail("a foreign thread waits");
@@ -335,6 +344,7 @@ static struct g *world_g(void (*fn)(void *), void *arg)
 	st(&g->id, (uint64_t)n_gs + 1);
 	st(&g->wait, (uint64_t)(n_gs + 1) << 25);
 	st(&g->inst, &world_inst);
+	st(&g->ctx, &world_inst.ctx);
 	st(&g->status, RT_G_RUNNABLE);
 	mc_hint(&g->seq, sizeof g->seq);
 	mc_hint(&g->since_tsc, sizeof g->since_tsc);

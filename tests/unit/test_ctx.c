@@ -1,0 +1,584 @@
+/* test_ctx.c - contexts, what they call off and who keeps them; error groups; goroutine-local values. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "rtest.h"
+
+static void begin1(void)
+{
+	rtest_begin(1);
+}
+static void begin3(void)
+{
+	rtest_begin(3);
+}
+
+/* A goroutine that waits on a channel, carrying a context. */
+struct waits {
+	weft_ctx *ctx; /* or NULL */
+	weft_chan *c;
+	int rc;
+	_Atomic uint64_t goid;
+	_Atomic int done;
+};
+static void wait_in(void *arg)
+{
+	struct waits *w = arg;
+
+	w->goid = weft_goid();
+	w->rc = weft_chan_recv(w->c, NULL, 8);
+	w->done = 1;
+}
+static bool has_goid(void *arg)
+{
+	return ((struct waits *)arg)->goid != 0;
+}
+static bool is_done(void *arg)
+{
+	return ((struct waits *)arg)->done;
+}
+static void carry(void *arg)
+{
+	struct waits *w = arg;
+	struct weft_go_opts opts = { .size = sizeof opts, .ctx = w->ctx };
+
+	ck_assert_int_eq(weft_go_with(wait_in, w, &opts), 0);
+}
+static void start(struct waits *w)
+{
+	rtest_run(carry, w);
+	rtest_wait(has_goid, w, "the goroutine runs");
+	rtest_wait_parked(w->goid, RT_WAIT_CHAN_RECV);
+}
+static void finished(struct waits *w)
+{
+	rtest_wait(is_done, w, "the wait is over");
+}
+static weft_ctx *ctx_new(weft_ctx *parent, int64_t deadline)
+{
+	weft_ctx *c;
+
+	ck_assert_int_eq(weft_enter(inst), 0);
+	c = weft_ctx_new(parent, deadline);
+	weft_leave();
+	ck_assert_ptr_nonnull(c);
+	return c;
+}
+
+START_TEST(cancelling_ends_what_is_below_and_nothing_above)
+{
+	weft_chan *c = weft_chan_new(8, 0);
+	weft_ctx *top = ctx_new(NULL, WEFT_FOREVER), *mid = ctx_new(top, WEFT_FOREVER),
+		 *low = ctx_new(mid, WEFT_FOREVER), *side = ctx_new(top, WEFT_FOREVER);
+	struct waits w[] = { { .ctx = top, .c = c },
+			     { .ctx = mid, .c = c },
+			     { .ctx = low, .c = c },
+			     { .ctx = low, .c = c },
+			     { .ctx = side, .c = c } };
+
+	for (int i = 0; i < 5; i++)
+		start(&w[i]);
+	weft_ctx_cancel(mid);
+	for (int i = 1; i < 4; i++) {
+		finished(&w[i]);
+		ck_assert_int_eq(w[i].rc, -ECANCELED);
+	}
+	ck_assert_int_eq(weft_ctx_err(top), 0);
+	ck_assert_int_eq(weft_ctx_err(side), 0);
+	ck_assert_int_eq(weft_ctx_err(mid), -ECANCELED);
+	ck_assert_int_eq(weft_ctx_err(low), -ECANCELED);
+	ck_assert(!w[0].done && !w[4].done);
+	weft_ctx_free(mid);
+	weft_ctx_free(top); /* ends side as well, whose handle is still ours */
+	finished(&w[0]);
+	finished(&w[4]);
+	ck_assert_int_eq(weft_ctx_err(side), -ECANCELED);
+	weft_ctx_free(side);
+	weft_ctx_free(low);
+	rtest_wait_gone();
+	weft_chan_free(c);
+}
+END_TEST
+
+START_TEST(a_deadline_ends_waits_with_etimedout)
+{
+	weft_chan *c = weft_chan_new(8, 0);
+	int64_t at = weft_now() + 10 * WEFT_MS;
+	weft_ctx *top = ctx_new(NULL, at), *low = ctx_new(top, at + 100 * WEFT_SEC);
+	struct waits a = { .ctx = top, .c = c }, b = { .ctx = low, .c = c };
+
+	ck_assert_int_eq(weft_ctx_deadline(top), at);
+	ck_assert_int_eq(weft_ctx_deadline(low), at);
+	rtest_run(carry, &a);
+	rtest_run(carry, &b);
+	finished(&a);
+	finished(&b);
+	ck_assert_int_ge(weft_now(), at);
+	ck_assert_int_eq(a.rc, -ETIMEDOUT);
+	ck_assert_int_eq(b.rc, -ETIMEDOUT);
+	ck_assert_int_eq(weft_ctx_err(low), -ETIMEDOUT);
+	weft_ctx_cancel(low);
+	ck_assert_int_eq(weft_ctx_err(low), -ETIMEDOUT); /* what came first stays */
+	weft_ctx_free(low);
+	weft_ctx_free(top);
+	weft_chan_free(c);
+}
+END_TEST
+
+START_TEST(a_deadline_that_has_passed_or_a_parent_that_is_over_gives_a_context_that_is_over)
+{
+	weft_ctx *late = ctx_new(NULL, weft_now() - 1), *child = ctx_new(late, WEFT_FOREVER);
+
+	ck_assert_int_eq(weft_ctx_err(late), -ETIMEDOUT);
+	ck_assert_int_eq(weft_ctx_err(child), -ETIMEDOUT);
+	weft_ctx_free(late);
+	weft_ctx_free(child);
+	ck_assert_int_eq(weft_ctx_err(NULL), -ECANCELED);
+	weft_ctx_free(NULL);
+	weft_ctx_cancel(NULL);
+	ck_assert_ptr_null(weft_ctx_new(NULL, WEFT_FOREVER)); /* a foreign thread that entered no instance */
+	ck_assert_ptr_null(weft_ctx_enter(NULL));
+}
+END_TEST
+
+/* --- The current one ------------------------------------------------------------------------------------ */
+
+static void narrow(void *arg)
+{
+	weft_ctx *root = weft_ctx_self();
+	weft_chan *c = arg;
+	int64_t from = weft_now();
+	int rc = 0, outer = 0;
+
+	WEFT_TIMEOUT(10 * WEFT_MS) {
+		ck_assert_ptr_ne(weft_ctx_self(), root);
+		rc = weft_chan_recv(c, NULL, 8);
+		ck_assert_int_eq(weft_sleep(1000 * WEFT_SEC), -ETIMEDOUT);
+		ck_assert_int_eq(weft_go(wait_in, arg), -ETIMEDOUT);
+	}
+	ck_assert_int_eq(rc, -ETIMEDOUT);
+	ck_assert_int_ge(weft_now() - from, 10 * WEFT_MS);
+	ck_assert_ptr_eq(weft_ctx_self(), root);
+	ck_assert_int_eq(weft_sleep(1), 0);
+	WEFT_TIMEOUT(WEFT_FOREVER) {
+		WEFT_TIMEOUT(1000 * WEFT_SEC)
+			ck_assert_int_eq(weft_sleep(WEFT_MS), 0);
+		WEFT_TIMEOUT(0)
+			outer = weft_chan_recv(c, NULL, 8);
+		ck_assert_int_eq(weft_ctx_err(weft_ctx_self()), 0);
+	}
+	ck_assert_int_eq(outer, -ETIMEDOUT);
+	ck_assert_ptr_eq(weft_ctx_enter(NULL), root); /* as after a failed weft_ctx_new() */
+	ck_assert_int_eq(weft_chan_recv(c, NULL, 8), -ECANCELED);
+	weft_ctx_enter(root);
+}
+START_TEST(a_timeout_scope_narrows_and_gives_back)
+{
+	weft_chan *c = weft_chan_new(8, 0);
+
+	rtest_run(narrow, c);
+	weft_chan_free(c);
+}
+END_TEST
+
+static void leave_children(void *arg)
+{
+	struct waits *w = arg;
+
+	WEFT_TIMEOUT(1000 * WEFT_SEC) {
+		for (int i = 0; i < 4; i++) {
+			ck_assert_int_eq(weft_go(wait_in, &w[i]), 0);
+			while (!w[i].goid)
+				weft_yield();
+		}
+	}
+}
+START_TEST(leaving_a_scope_cancels_what_was_started_inside_and_that_keeps_the_context)
+{
+	struct waits w[4] = { 0 };
+
+	w[0].c = w[1].c = w[2].c = w[3].c = weft_chan_new(8, 0);
+	rtest_run(leave_children, w);
+	for (int i = 0; i < 4; i++) {
+		finished(&w[i]);
+		ck_assert_int_eq(w[i].rc, -ECANCELED);
+	}
+	rtest_wait_gone();
+	weft_chan_free(w[0].c);
+}
+END_TEST
+
+/* Born with a context whose maker has freed it: it may be left and entered again. */
+static _Atomic(weft_ctx *) born_with;
+static void come_back(void *arg)
+{
+	weft_ctx *mine = weft_ctx_self(), *own, *old;
+
+	while (weft_ctx_err(mine) == 0)
+		weft_yield();
+	own = weft_ctx_new(born_with, WEFT_FOREVER); /* below one that is over */
+	old = weft_ctx_enter(NULL);
+	ck_assert_ptr_eq(old, mine);
+	ck_assert_ptr_eq(weft_ctx_err(own) < 0 ? mine : NULL, mine);
+	weft_ctx_free(own);
+	weft_ctx_enter(old);
+	ck_assert_int_eq(weft_ctx_err(weft_ctx_self()), -ECANCELED);
+	*(int *)arg = 1;
+}
+static void free_early(void *arg)
+{
+	weft_ctx *c = weft_ctx_new(NULL, WEFT_FOREVER);
+	struct weft_go_opts opts = { .size = sizeof opts, .ctx = c };
+	weft_wg wg = { 0 };
+
+	born_with = c;
+	ck_assert_int_eq(weft_go_with(come_back, arg, &opts), 0);
+	weft_ctx_free(c);
+	weft_wg_wait(&wg);
+}
+START_TEST(a_goroutine_keeps_alive_what_it_was_born_with)
+{
+	int done = 0;
+
+	rtest_run(free_early, &done);
+	rtest_wait_gone();
+	ck_assert_int_eq(done, 1);
+}
+END_TEST
+
+START_TEST(values_are_found_from_below_and_the_nearest_counts)
+{
+	weft_ctx *top = ctx_new(NULL, WEFT_FOREVER), *low = ctx_new(top, WEFT_FOREVER);
+	static int ka, kb, a, b, c;
+
+	ck_assert_int_eq(weft_ctx_set(top, &ka, &a), 0);
+	ck_assert_int_eq(weft_ctx_set(low, &kb, &b), 0);
+	ck_assert_ptr_eq(weft_ctx_get(low, &ka), &a);
+	ck_assert_ptr_eq(weft_ctx_get(low, &kb), &b);
+	ck_assert_ptr_null(weft_ctx_get(top, &kb));
+	ck_assert_int_eq(weft_ctx_set(low, &ka, &c), 0);
+	ck_assert_ptr_eq(weft_ctx_get(low, &ka), &c);
+	ck_assert_ptr_eq(weft_ctx_get(top, &ka), &a);
+	ck_assert_int_eq(weft_ctx_set(top, &ka, &b), 0);
+	ck_assert_ptr_eq(weft_ctx_get(top, &ka), &b);
+	ck_assert_int_eq(weft_ctx_set(top, NULL, &b), -EINVAL);
+	ck_assert_int_eq(weft_ctx_set(NULL, &ka, &b), -EINVAL);
+	ck_assert_ptr_null(weft_ctx_get(NULL, &ka));
+	weft_ctx_free(top);
+	ck_assert_ptr_eq(weft_ctx_get(low, &ka), &c); /* low keeps top */
+	ck_assert_ptr_null(weft_ctx_get(low, &top));
+	weft_ctx_free(low);
+}
+END_TEST
+
+START_TEST(stopping_the_instance_ends_every_context_made_below)
+{
+	weft_chan *c = weft_chan_new(8, 0);
+	weft_ctx *top = ctx_new(NULL, WEFT_FOREVER), *low = ctx_new(top, WEFT_FOREVER);
+	struct waits a = { .ctx = top, .c = c }, b = { .ctx = low, .c = c }, r = { .c = c };
+
+	start(&a);
+	start(&b);
+	start(&r);
+	weft_inst_cancel(inst);
+	finished(&a);
+	finished(&b);
+	finished(&r);
+	ck_assert_int_eq(a.rc, -ECANCELED);
+	ck_assert_int_eq(b.rc, -ECANCELED);
+	ck_assert_int_eq(weft_ctx_err(low), -ECANCELED);
+	weft_ctx_free(top);
+	weft_ctx_free(low);
+	weft_chan_free(c);
+}
+END_TEST
+
+/* Trees of contexts grow, time out and are cancelled while goroutines wait in them. */
+static _Atomic int timed_out, cancelled, fine;
+static void twig(void *arg)
+{
+	int rc = weft_chan_recv(arg, NULL, 8);
+
+	ck_assert(rc == -ETIMEDOUT || rc == -ECANCELED || rc == 1);
+	*(rc == 1 ? &fine : rc == -ETIMEDOUT ? &timed_out : &cancelled) += 1;
+}
+static void branch(void *arg)
+{
+	uint64_t rng = weft_goid() * 0x9e3779b97f4a7c15ull | 1;
+
+	for (int i = 0; i < rtest_scale(400); i++) {
+		WEFT_TIMEOUT((int64_t)(rtest_random(&rng) % 300) * WEFT_US) {
+			weft_ctx *c = weft_ctx_new(NULL, weft_now() + (int64_t)(rtest_random(&rng) % 300) * WEFT_US);
+			weft_ctx *old = weft_ctx_enter(c);
+
+			(void)weft_go(twig, arg);
+			weft_ctx_enter(old);
+			(void)weft_go(twig, arg);
+			if (rtest_random(&rng) % 2)
+				(void)weft_sleep((int64_t)(rtest_random(&rng) % 200) * WEFT_US);
+			if (rtest_random(&rng) % 2)
+				weft_ctx_cancel(c);
+			if (rtest_random(&rng) % 4 == 0)
+				(void)weft_chan_try_send(arg, &rng, 8);
+			weft_ctx_free(c);
+		}
+	}
+}
+static void forest(void *arg)
+{
+	weft_wg wg = { 0 };
+
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(weft_wg_go(&wg, branch, arg), 0);
+	weft_wg_wait(&wg);
+}
+START_TEST(contexts_come_and_go_under_stress)
+{
+	weft_chan *c = weft_chan_new(8, 0);
+
+	rtest_run(forest, c);
+	rtest_wait_gone();
+	ck_assert_int_gt(timed_out + cancelled, 0);
+	weft_chan_free(c);
+}
+END_TEST
+
+/* --- Error groups ---------------------------------------------------------------------------------------- */
+
+static weft_chan *never;
+static _Atomic int running, most, ended;
+static int fails(void *arg)
+{
+	(void)arg;
+	return -EIO;
+}
+static int waits_for_ever(void *arg)
+{
+	int rc = weft_chan_recv(never, NULL, 8);
+
+	(void)arg;
+	ended++;
+	return rc;
+}
+static int counts(void *arg)
+{
+	int now = ++running, top = most;
+
+	while (now > top && !atomic_compare_exchange_weak(&most, &top, now))
+		;
+	(void)weft_sleep(WEFT_MS);
+	running--;
+	ended++;
+	return *(int *)arg;
+}
+static void first_error(void *arg)
+{
+	weft_group *g = weft_group_new(NULL, 0);
+	int zero = 0;
+
+	(void)arg;
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(weft_group_go(g, waits_for_ever, NULL), 0);
+	ck_assert_int_eq(weft_group_go(g, fails, NULL), 0);
+	ck_assert_int_eq(weft_group_wait(g), -EIO);
+	ck_assert_int_eq(ended, 3);
+	ck_assert_int_eq(weft_ctx_err(weft_group_ctx(g)), -ECANCELED);
+	ck_assert_int_eq(weft_group_go(g, counts, &zero), -ECANCELED);
+	ck_assert_int_eq(weft_ctx_err(weft_ctx_self()), 0);
+	ck_assert_int_eq(weft_group_free(g), -EIO);
+}
+START_TEST(the_first_error_cancels_the_rest_of_a_group)
+{
+	never = weft_chan_new(8, 0);
+	rtest_run(first_error, NULL);
+	weft_chan_free(never);
+}
+END_TEST
+
+static void limited(void *arg)
+{
+	weft_group *g = weft_group_new(NULL, 3);
+	int zero = 0;
+
+	(void)arg;
+	for (int i = 0; i < 12; i++)
+		ck_assert_int_eq(weft_group_go(g, counts, &zero), 0);
+	ck_assert_int_eq(weft_group_wait(g), 0);
+	ck_assert_int_eq(ended, 12);
+	ck_assert_int_le(most, 3);
+	ck_assert_int_eq(weft_group_free(g), 0);
+	g = weft_group_new(NULL, 0);
+	ck_assert_int_eq(weft_group_go(g, waits_for_ever, NULL), 0);
+	ck_assert_int_eq(weft_group_free(g), -ECANCELED); /* cancels, and waits */
+	ck_assert_int_eq(ended, 13);
+	ck_assert_ptr_null(weft_group_new(NULL, -1));
+	ck_assert_int_eq(weft_group_free(NULL), 0);
+}
+START_TEST(a_group_keeps_its_limit_and_freeing_it_waits)
+{
+	never = weft_chan_new(8, 0);
+	rtest_run(limited, NULL);
+	weft_chan_free(never);
+}
+END_TEST
+
+START_TEST(a_foreign_thread_can_have_a_group)
+{
+	weft_group *g;
+	int zero = 0;
+
+	ck_assert_ptr_null(weft_group_new(NULL, 0));
+	ck_assert_int_eq(weft_enter(inst), 0);
+	g = weft_group_new(NULL, 2);
+	weft_leave();
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(weft_group_go(g, counts, &zero), 0);
+	ck_assert_int_eq(weft_group_wait(g), 0);
+	ck_assert_int_eq(ended, 5);
+	weft_group_free(g);
+}
+END_TEST
+
+/* --- Goroutine-local values ----------------------------------------------------------------------------------- */
+
+static int key_a, key_b;
+static _Atomic int destroyed, rounds;
+static void destroy(void *value)
+{
+	destroyed += *(int *)value;
+}
+static void destroy_again(void *value)
+{
+	rounds++;
+	ck_assert_int_eq(weft_local_set(key_b, value), 0);
+}
+static void has_locals(void *arg)
+{
+	int *v = arg;
+
+	ck_assert_ptr_null(weft_local_get(key_a));
+	ck_assert_int_eq(weft_local_set(key_a, v), 0);
+	weft_yield();
+	ck_assert_ptr_eq(weft_local_get(key_a), v);
+	ck_assert_int_eq(weft_local_set(key_a, NULL), 0);
+	ck_assert_int_eq(weft_local_set(key_a, v), 0);
+}
+static void many_locals(void *arg)
+{
+	static int values[100];
+	weft_wg wg = { 0 };
+
+	(void)arg;
+	for (int i = 0; i < 100; i++) {
+		values[i] = i;
+		ck_assert_int_eq(weft_wg_go(&wg, has_locals, &values[i]), 0);
+	}
+	weft_wg_wait(&wg);
+	ck_assert_int_eq(destroyed, 4950); /* before the wait group hears of it */
+}
+START_TEST(each_goroutine_has_its_own_value_destroyed_at_its_end)
+{
+	key_a = weft_local_new(destroy);
+	ck_assert_int_gt(key_a, 0);
+	rtest_run(many_locals, NULL);
+	ck_assert_int_eq(weft_local_free(key_a), 0);
+	ck_assert_int_eq(weft_local_free(key_a), -EINVAL);
+	ck_assert_int_eq(weft_local_set(key_a, &key_a), -EINVAL);
+	ck_assert_ptr_null(weft_local_get(key_a));
+}
+END_TEST
+
+static void stubborn(void *arg)
+{
+	ck_assert_int_eq(weft_local_set(key_b, arg), 0);
+}
+START_TEST(a_destructor_that_sets_anew_is_called_four_times)
+{
+	key_b = weft_local_new(destroy_again);
+	rtest_run(stubborn, &key_b);
+	rtest_wait_gone();
+	ck_assert_int_eq(rounds, 4);
+	weft_local_free(key_b);
+}
+END_TEST
+
+static void use_up_keys(void *arg)
+{
+	int keys[256], again;
+
+	(void)arg;
+
+	for (int i = 0; i < 256; i++) {
+		keys[i] = weft_local_new(NULL);
+		ck_assert_int_gt(keys[i], 0);
+		ck_assert_int_eq(weft_local_set(keys[i], &keys[i]), 0);
+	}
+	ck_assert_int_eq(weft_local_new(NULL), -EAGAIN);
+	for (int i = 0; i < 256; i++)
+		ck_assert_ptr_eq(weft_local_get(keys[i]), &keys[i]);
+	ck_assert_int_eq(weft_local_free(keys[7]), 0);
+	again = weft_local_new(NULL);
+	ck_assert_int_gt(again, 0);
+	ck_assert_int_ne(again, keys[7]);
+	ck_assert_ptr_null(weft_local_get(again));
+	ck_assert_ptr_null(weft_local_get(keys[7]));
+	for (int i = 0; i < 256; i++)
+		weft_local_free(i == 7 ? again : keys[i]);
+}
+START_TEST(keys_run_out_and_come_back_as_new_ones)
+{
+	rtest_run(use_up_keys, NULL);
+}
+END_TEST
+
+static void *thread_local_values(void *arg)
+{
+	has_locals(arg);
+	return NULL;
+}
+START_TEST(a_foreign_threads_values_are_destroyed_when_it_ends)
+{
+	int v = 5;
+	pthread_t t;
+
+	key_a = weft_local_new(destroy);
+	ck_assert_int_eq(pthread_create(&t, NULL, thread_local_values, &v), 0);
+	pthread_join(t, NULL);
+	ck_assert_int_eq(destroyed, 5);
+	weft_local_free(key_a);
+}
+END_TEST
+
+Suite *test_ctx(void);
+Suite *test_ctx(void)
+{
+	Suite *s = suite_create("ctx");
+	void (*const begins[])(void) = { begin1, begin3 };
+	const char *const names[] = { "one P", "three Ps" };
+
+	for (int i = 0; i < 2; i++) {
+		TCase *t = tcase_create(names[i]);
+
+		tcase_add_checked_fixture(t, begins[i], rtest_end);
+		tcase_set_timeout(t, 60);
+		tcase_add_test(t, cancelling_ends_what_is_below_and_nothing_above);
+		tcase_add_test(t, a_deadline_ends_waits_with_etimedout);
+		tcase_add_test(t, a_deadline_that_has_passed_or_a_parent_that_is_over_gives_a_context_that_is_over);
+		tcase_add_test(t, a_timeout_scope_narrows_and_gives_back);
+		tcase_add_test(t, leaving_a_scope_cancels_what_was_started_inside_and_that_keeps_the_context);
+		tcase_add_test(t, a_goroutine_keeps_alive_what_it_was_born_with);
+		tcase_add_test(t, values_are_found_from_below_and_the_nearest_counts);
+		tcase_add_test(t, stopping_the_instance_ends_every_context_made_below);
+		tcase_add_test(t, contexts_come_and_go_under_stress);
+		tcase_add_test(t, the_first_error_cancels_the_rest_of_a_group);
+		tcase_add_test(t, a_group_keeps_its_limit_and_freeing_it_waits);
+		tcase_add_test(t, a_foreign_thread_can_have_a_group);
+		tcase_add_test(t, each_goroutine_has_its_own_value_destroyed_at_its_end);
+		tcase_add_test(t, a_destructor_that_sets_anew_is_called_four_times);
+		tcase_add_test(t, keys_run_out_and_come_back_as_new_ones);
+		tcase_add_test(t, a_foreign_threads_values_are_destroyed_when_it_ends);
+		suite_add_tcase(s, t);
+	}
+	return s;
+}
