@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <weft.h>
 
+#include <sys/socket.h>
+#include <sys/uio.h>
+
 struct job {
 	int id;
 	double weight;
@@ -171,6 +174,27 @@ static int init(void *state, const weft_conf *conf)
 	return weft_make(&s->results, 0);
 }
 
+static void network(void *arg)
+{
+	struct sockaddr_storage from;
+	socklen_t len = sizeof from;
+	char buf[64];
+	struct iovec part = { buf, sizeof buf };
+	int on = weft_listen("tcp", "127.0.0.1:0"), fd = weft_accept(on, NULL, NULL),
+	    to = weft_dial("unix", "/nowhere");
+	ssize_t n = weft_read(fd, buf, sizeof buf) + weft_readv(fd, &part, 1);
+
+	(void)arg;
+	if (weft_wait_fd(fd, 1) < 0 || weft_set_deadline(fd, 1, weft_now() + WEFT_SEC) < 0)
+		return;
+	n += weft_recvfrom(fd, buf, sizeof buf, 0, (struct sockaddr *)&from, &len);
+	n += weft_sendto(to, buf, sizeof buf, 0, (struct sockaddr *)&from, len);
+	n += weft_write(to, buf, sizeof buf) + weft_writev(to, &part, 1) + weft_sendfile(to, fd, NULL, 1);
+	weft_log(WEFT_INFO, "%zd bytes, %d processors of %d, %d", n, weft_maxprocs(0), weft_ncpu(),
+		 weft_maxprocs_default());
+	(void)weft_close(fd);
+}
+
 static int run(void *state)
 {
 	struct state *s = state;
@@ -188,6 +212,7 @@ static int run(void *state)
 	weft_wg_done(&s->wg);
 	(void)weft_go_with(worker, s, &named);
 	foreign(weft_instance_self(), s);
+	(void)weft_go(network, s);
 	locks(s);
 	if (selects(s) < 0 || contexts(s) < 0)
 		return -EIO;
