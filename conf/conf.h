@@ -42,6 +42,7 @@ struct conf {
 		int64_t max_goroutines; /* 0: "auto" */
 		const char *preempt;
 		int64_t handoff_max;  /* 0: "auto" = 4 x P + 8 */
+		int64_t max_threads;  /* 0: "auto" */
 		int64_t init_timeout; /* ns */
 		bool traceback_full;
 		int64_t recorder_memory; /* bytes */

@@ -289,7 +289,12 @@ static int prepare(struct instance *in)
 		return -ENOMEM;
 	memset(in->state, 0, size);
 	in->inst = weft_inst_new(in->conf->name);
-	return in->inst ? 0 : -ENOMEM;
+	if (!in->inst)
+		return -ENOMEM;
+	if (in->conf->preempt)
+		weft_inst_preempt(in->inst,
+				  !strcmp(in->conf->preempt, "signal") ? WEFT_PREEMPT_SIGNAL : WEFT_PREEMPT_HANDOFF);
+	return 0;
 }
 
 static void loaded(void *arg)

@@ -45,6 +45,9 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 	*out = (struct weft_host_opts){
 		.maxprocs = procs,
 		.maxprocs_floor = c->runtime.maxprocs_floor,
+		.preempt_by_signal = !strcmp(c->runtime.preempt, "signal"),
+		.max_threads = (int)c->runtime.max_threads,
+		.handoff_max = (int)c->runtime.handoff_max,
 		.max_goroutines = (uint64_t)c->runtime.max_goroutines,
 		.recorder_bytes = (size_t)c->runtime.recorder_memory,
 		.traceback_full = c->runtime.traceback_full,

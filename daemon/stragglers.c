@@ -67,6 +67,8 @@ static const char *status_word(const struct weft_goroutine *g)
 		return weft_read_reason(g->reason);
 	case WEFT_G_RUNNABLE:
 		return "runnable";
+	case WEFT_G_SYSCALL:
+		return "syscall";
 	default:
 		return g->flags & WEFT_GF_BLOCKED ? "syscall" : "running";
 	}

@@ -54,6 +54,23 @@ static void parks(struct buf *b, const struct weft_counters *c)
 	}
 }
 
+static void preemption(struct buf *b, const struct weft_counters *c)
+{
+	static const char handoffs[] = "weft_handoffs_total", refused[] = "weft_preempt_refused_total";
+
+	expo_family(b, handoffs, EXPO_COUNTER, "Times a P was taken from a thread that kept its goroutine.");
+	expo_u64(b, handoffs, c->handoffs_slice, "reason", "slice", NULL);
+	expo_u64(b, handoffs, c->handoffs_blocked, "reason", "blocked", NULL);
+	expo_u64(b, handoffs, c->handoffs_section, "reason", "section", NULL);
+	counter(b, "weft_preempted_total", c->preempted, "Goroutines interrupted by signal at the end of their slice.");
+	counter(b, "weft_parks_locked_total", c->parked_locked, "Waits of goroutines that held a lock of pthread's.");
+	gauge(b, "weft_handed_off", c->handed_off, "Threads that run on after the end of a slice, without a P.");
+	gauge(b, "weft_handed_off_max", c->handoff_max, "How many there may be.");
+	expo_family(b, refused, EXPO_COUNTER, "Ends of a slice at which the goroutine kept its P.");
+	for (int i = 0; i < WEFT_REFUSED_N; i++)
+		expo_u64(b, refused, c->preempt_refused[i], "reason", weft_read_refusal(i), NULL);
+}
+
 static void scheduler(struct buf *b, const struct weft_counters *c)
 {
 	static const char states[] = "weft_goroutines", runq[] = "weft_runq_length";
@@ -78,7 +95,9 @@ static void scheduler(struct buf *b, const struct weft_counters *c)
 	gauge(b, "weft_runq_global_length", c->global_runq, "Runnable goroutines in the queue of all.");
 	counter(b, "weft_switches_total", c->switches, "Switches from one goroutine to another.");
 	counter(b, "weft_steals_total", c->steals, "Times a P took work from another's queue.");
-	counter(b, "weft_handoffs_total", c->handoffs, "Times a P was taken from a thread that kept its goroutine.");
+	counter(b, "weft_handovers_total", c->handovers,
+		"Wake-ups that put the woken goroutine next on the waker's P.");
+	preemption(b, c);
 	counter(b, "weft_spurious_wakes_total", c->spurious_wakes, "Threads woken that found nothing to run.");
 	parks(b, c);
 	gauge(b, "weft_timers", c->timers, "Timers pending.");

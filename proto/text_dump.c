@@ -14,7 +14,7 @@
 
 static bool in_syscall(const struct weft_goroutine *g)
 {
-	return g->status == WEFT_G_DETACHED || (g->flags & WEFT_GF_BLOCKED);
+	return g->status == WEFT_G_SYSCALL || (g->flags & WEFT_GF_BLOCKED);
 }
 
 static const char *state(const struct weft_goroutine *g)
@@ -25,7 +25,7 @@ static const char *state(const struct weft_goroutine *g)
 		return "syscall";
 	if (g->status == WEFT_G_WAITING)
 		return weft_read_reason(g->reason);
-	return g->status == WEFT_G_RUNNING ? "running" : "runnable";
+	return g->status == WEFT_G_RUNNABLE ? "runnable" : "running";
 }
 
 static void header(struct buf *out, const struct weft_goroutine *g, int64_t now)

@@ -64,6 +64,8 @@ static RT_NOSAN void on_urg(int sig, void *info, void *context)
 	struct g *g;
 
 	(void)sig, (void)info;
+	if (w && ld(&w->preempt))
+		rt_preempt_signal(w, context); /* regs are those of before */
 	if (!c)
 		return;            /* somebody's out-of-band data */
 	asked = ld_acq(&c->asked); /* pairs with the add in rt_capture_ask() */
@@ -328,4 +330,53 @@ void rt_capture_counters(struct weft_counters *out)
 {
 	out->capture_signals = ld(&n_signals);
 	out->capture_late = ld(&n_late);
+}
+
+/* --- For sysmon -------------------------------------------------------------------------------------- */
+
+int64_t rt_thread_clock(int tid)
+{
+	return cpu_clock(tid);
+}
+
+/* The state letter in /proc/self/task/TID/stat, which even a process that changed its user may read; 0: unknown. */
+static char state_of(int tid)
+{
+	char name[64], line[128], *p = put_number(put(name, "/proc/self/task/"), (unsigned)tid), state = 0;
+	int fd;
+	long n;
+
+	*put(p, "/stat") = '\0';
+	fd = rt_sys_open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = rt_sys_read(fd, line, sizeof line - 1);
+	(void)rt_sys_close(fd);
+	for (long i = 0; i + 2 < n; i++)
+		if (line[i] == ')')
+			state = line[i + 2]; /* behind the last: the name may have one */
+	return state;
+}
+
+bool rt_capture_sleeps(struct m *m, struct rt_captured *out)
+{
+	int tid = ld_acq(&m->tid); /* pairs with the release in thread_main() */
+	struct blocked b = { 0 };
+	char state;
+
+	out->depth = 0;
+	out->syscall = -1;
+	switch (where_is(tid, &b)) {
+	case BLOCKED:
+		if (!walk_blocked(m, tid, &b, out))
+			out->depth = 0;
+		out->syscall = (int)b.nr;
+		return true;
+	case ON_CPU:
+		return false;
+	case UNKNOWN:
+		break;
+	}
+	state = state_of(tid);
+	return state == 'S' || state == 'D';
 }

@@ -50,4 +50,9 @@ struct m *rt_guest_self(void);     /* sig */
 bool rt_guest_hold(struct m *m, int tid);
 void rt_guest_drop(struct m *m);
 
+/* CPU time of a thread of ours; it stands still while the thread does not run.  -1: gone. */
+int64_t rt_thread_clock(int tid);
+/* Does thread m sleep in a system call or a fault?  Then *out is filled as far as it can be known. */
+bool rt_capture_sleeps(struct m *m, struct rt_captured *out);
+
 #endif

@@ -166,6 +166,8 @@ RT_NOSAN static const char *state_word(int status, int reason, unsigned flags)
 	if (flags & WEFT_GF_BLOCKED)
 		return "syscall";
 	switch (status) {
+	case WEFT_G_SYSCALL:
+		return "syscall";
 	case WEFT_G_RUNNABLE:
 		return "runnable";
 	case WEFT_G_WAITING:

@@ -143,6 +143,7 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	st(&g->ctx, ctx);
 	g->uncreated = 0;
 	g->extras = 0;
+	g->marks = 0;
 	g->saved_errno = 0;
 	if (unlikely(ld(&ctx->family)))
 		rt_ctx_birth(g, ctx);

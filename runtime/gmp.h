@@ -20,8 +20,15 @@
 #define RT_G_RUNNING 2u
 #define RT_G_WAITING 3u
 #define RT_G_DETACHED 4u /* running plugin code; its P was taken */
+#define RT_G_SYSCALL 5u  /* in a declared blocking section, with a P or without (block.c) */
 #define RT_G_STATUS(word) ((word)&0xffu)
 #define RT_G_REASON(word) ((word) >> 8)
+
+/* What is unusual about a goroutine: g->marks.  Its own, or its queue's. */
+#define RT_PINNED 1u   /* it runs on g->pin only */
+#define RT_ASYNC 2u    /* ... because it was interrupted or waits with a lock: until it next waits without */
+#define RT_PLOCKS 4u   /* it waits with g->plocks locks of pthread's */
+#define RT_SECTIONS 8u /* it has been in a blocking section: g->sections counts */
 
 struct g {
 	/* Park part: valid for readers while seq is even (protocol: g.c).  The M that switches away
@@ -44,7 +51,7 @@ struct g {
 	uint8_t unguarded;            /* only a canary below its stack */
 	uint8_t uncreated;            /* its GO_CREATE record is still to be written, by who starts it */
 	uint8_t foreign;              /* a thread that is no M: woken through `note` */
-	uint8_t extras;               /* RT_EXTRA_ bits: what extras_end() (g.c) has to see to; own goroutine */
+	uint8_t marks;                /* RT_PINNED and so on; 0 for most */
 
 	/* Identity: written before id is published (release), constant for that life. */
 	_Atomic uint64_t id; /* 0: nobody */
@@ -64,7 +71,12 @@ struct g {
 	uint32_t labels_over; /* pushes that found no room, above the inherited set (label.c) */
 	struct g *next;       /* link of whatever list it is on */
 	struct rt_note note;
-	void *fiber; /* sanitizers' idea of this stack */
+	struct m *pin;    /* RT_PINNED: the only one it runs on (pin.c) */
+	uint16_t pins;    /* weft_lock_thread() calls to be undone */
+	uint8_t extras;   /* RT_EXTRA_ bits: what extras_end() (g.c) has to see to; own goroutine */
+	uint8_t sections; /* blocking sections it is in, one inside the other (block.c) */
+	int plocks;       /* held while it waits (plock.c) */
+	void *fiber;      /* sanitizers' idea of this stack */
 	void *fake_stack;
 	/* Made contexts only (ctx.c): the one it was born with, which lives as long; the list of who carries the
 	 * current one, under its family's lock */
@@ -105,6 +117,16 @@ enum rt_own {
 	RT_NO_P,
 	RT_OWNED,
 	RT_REVOKING, /* sysmon looks whether it may */
+	RT_LENT,     /* in a declared blocking section: may be taken without asking */
+};
+
+/* Why an M has no P, while its goroutine goes on. */
+enum rt_lost {
+	RT_LOST_SLICE,   /* it ran for longer than its slice */
+	RT_LOST_BLOCKED, /* it sat in a system call that nobody had declared */
+	RT_LOST_SECTION, /* in a declared blocking section */
+	RT_LOST_RETIRED, /* there are to be fewer Ps (procs.c) */
+	RT_LOST_N
 };
 
 /* What rt_arrive() does with the goroutine that was left. */
@@ -115,9 +137,11 @@ enum rt_after {
 	RT_AFTER_SELECT,  /* likewise, with several locks */
 	RT_AFTER_YIELD,   /* to the tail of the run queue */
 	RT_AFTER_GLOBAL,  /* to the global queue (it lost its P, or its slice is over) */
+	RT_AFTER_PREEMPT, /* likewise, behind all others */
 	RT_AFTER_EXIT,    /* dead */
 };
 
+struct rt_blocked;
 struct rt_chunk;
 
 struct m {
@@ -125,6 +149,16 @@ struct m {
 	 * revokes; in_rt is written by its own thread only. */
 	_Atomic uint32_t own;   /* enum rt_own */
 	_Atomic uint32_t in_rt; /* between rt_enter() and rt_leave(), or scheduling */
+	uint32_t lost;          /* enum rt_lost, by whoever took the P, before own says so */
+	/* Own thread; sysmon reads: blocking sections begun (which one is it?) */
+	_Atomic uint32_t sections;
+	/* Where the goroutine goes on after weft_block_enter(), for who walks its stack; with g->sp */
+	_Atomic uintptr_t block_pc, block_fp;
+	int plocks;                  /* own thread: of the C library's, held by the goroutine */
+	_Atomic uint32_t preempt;    /* by sysmon: the next SIGURG asks whether it may be interrupted */
+	_Atomic uint32_t preempt_no; /* by the handler: enum weft_refusal; RT_REFUSED_N: it was */
+	_Atomic uint32_t give_way;   /* by sysmon: the slice is over, weft_checkpoint() shall yield */
+	struct rt_blocked *blocked;  /* by sysmon, before own says NO_P: where RT_LOST_BLOCKED is counted, or NULL */
 
 	/* Own thread; others read p, cur and tid as hints */
 	struct p *_Atomic p;
@@ -154,7 +188,14 @@ struct m {
 	struct rt_note note;
 	struct p *next_p; /* from whoever wakes it */
 	bool spinning;
-	bool polls; /* lies down as the poller; before it can be found there */
+	bool polls;      /* lies down as the poller; before it can be found there */
+	struct g *stray; /* own thread, or from whoever wakes it: picked, to be run or sent home first */
+	struct g *pinned_head, *pinned_tail; /* goroutines that may run here only */
+	_Atomic uint32_t n_pinned;           /* their number; own thread reads it without the lock */
+	/* own thread */
+	bool leave;       /* it shall end */
+	bool pinned_turn; /* whose turn it was last: theirs */
+	uint32_t n_homes; /* goroutines pinned to it, wherever they are */
 
 	uint32_t index;               /* in rt_ms; constant */
 	uintptr_t stack_lo, stack_hi; /* of the thread */
@@ -179,7 +220,10 @@ struct rt_timer {
 /* Counters of one P: written by its owner (bump), read by anybody. */
 #define RT_P_COUNTERS(X)                                                                                               \
 	X(created)                                                                                                     \
-	X(ended) X(switches) X(steals) X(handoffs) X(spurious) X(wakes) X(timers_fired) X(timers_armed) X(timers_stale)
+	X(ended)                                                                                                       \
+	X(switches)                                                                                                    \
+	X(steals)                                                                                                      \
+	X(handovers) X(preempted) X(parked_locked) X(spurious) X(wakes) X(timers_fired) X(timers_armed) X(timers_stale)
 
 struct p {
 	uint32_t id;
@@ -236,7 +280,7 @@ struct rt_sched {
 	RT_CACHED struct rt_lock lock;
 	/* under lock */
 	struct g *global_head, *global_tail;
-	struct m *idle_ms;
+	struct m *idle_ms; /* last in, first out: those at the end are not needed */
 	struct p *idle_ps;
 	int64_t idle_until; /* when the timekeeper (an idle M that sleeps with a limit) wakes; INT64_MAX: none */
 	struct m *timekeeper;
@@ -248,8 +292,10 @@ struct rt_sched {
 	RT_CACHED _Atomic uint32_t n_global;
 	_Atomic uint32_t n_idle_ps;
 	_Atomic int32_t n_spinning;
-	_Atomic uint32_t stopping;   /* weft_host_stop(): every M leaves */
-	_Atomic uint32_t n_ms;       /* threads alive */
+	_Atomic uint32_t stopping; /* weft_host_stop(): every M leaves */
+	_Atomic uint32_t n_ms;     /* threads alive */
+	_Atomic uint32_t n_idle_ms;
+	_Atomic uint32_t n_handed;   /* Ms that run on after the end of their slice, their P handed off */
 	_Atomic uint64_t goids;      /* last id block given out */
 	_Atomic uint64_t coarse_tsc; /* sysmon's last look at the clock */
 
@@ -259,6 +305,7 @@ struct rt_sched {
 	_Atomic uint32_t n_active;           /* not retired: maxprocs, once all have noticed */
 
 	/* constant after start */
+	uint32_t max_ms; /* threads at most */
 	bool running;
 	struct weft_host_opts opts;
 	int64_t started_real;
@@ -274,6 +321,8 @@ struct weft_inst {
 	struct weft_ctx ctx; /* the root: no references, no list of carriers */
 	uint32_t number;
 	char name[64];
+	_Atomic uint8_t preempt;  /* enum weft_preempt */
+	_Atomic uint64_t blocked; /* hand-offs for calls that blocked without being declared; sysmon writes */
 	/* Per P: births and deaths of goroutines, each a counter of one writer.  Reading all deaths
 	 * before all births makes "equal" mean none was alive at that instant. */
 	struct rt_inst_shard {

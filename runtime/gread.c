@@ -15,7 +15,7 @@
 /* The public status is the runtime's. */
 _Static_assert(RT_G_DEAD == (int)WEFT_G_DEAD && RT_G_RUNNABLE == (int)WEFT_G_RUNNABLE &&
 		       RT_G_RUNNING == (int)WEFT_G_RUNNING && RT_G_WAITING == (int)WEFT_G_WAITING &&
-		       RT_G_DETACHED == (int)WEFT_G_DETACHED,
+		       RT_G_DETACHED == (int)WEFT_G_DETACHED && RT_G_SYSCALL == (int)WEFT_G_SYSCALL,
 	       "status values are copied as they are");
 
 RT_NOSAN static void identity(const struct g *g, struct weft_goroutine *out)
@@ -51,6 +51,20 @@ RT_NOSAN static void walk(const struct g *g, uintptr_t sp, struct weft_goroutine
 	out->depth = rt_unwind(regs, lo, hi, out->pc, WEFT_STACK_MAX, &out->flags);
 }
 
+/* In a declared blocking section it runs or sleeps below sp; what is above stays as it was. */
+RT_NOSAN static void walk_section(const struct g *g, uintptr_t sp, struct weft_goroutine *out)
+{
+	const struct m *m = ld_acq(&g->m);
+	struct rt_regs regs = { .sp = sp, .fp_known = true };
+
+	out->depth = 0;
+	if (!m)
+		return;
+	regs.pc = ld(&m->block_pc);
+	regs.fp = ld(&m->block_fp);
+	out->depth = rt_unwind(regs, rt_stack_lo(g), rt_stack_hi(g), out->pc, WEFT_STACK_MAX, &out->flags);
+}
+
 RT_NOSAN enum rt_look rt_g_look(const struct g *g, struct weft_goroutine *out, uint64_t *labels)
 {
 	for (int i = 0; i < TRIES; i++) {
@@ -79,9 +93,13 @@ RT_NOSAN enum rt_look rt_g_look(const struct g *g, struct weft_goroutine *out, u
 				return RT_LOOK_RUNNING;
 			continue;
 		}
-		out->tid = 0;
+		if (out->status != WEFT_G_SYSCALL)
+			out->tid = 0;
 		if (seq % 2 == 0) {
-			walk(g, ld(&g->sp), out);
+			if (out->status == WEFT_G_SYSCALL)
+				walk_section(g, ld(&g->sp), out);
+			else
+				walk(g, ld(&g->sp), out);
 			atomic_thread_fence(memory_order_acquire); /* with the release fence of rt_seq_begin() */
 			if (ld(&g->seq) == seq && ld(&g->id) == id)
 				return RT_LOOK_PARKED;

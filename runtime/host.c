@@ -7,7 +7,7 @@
 #include "idle.h"
 #include "net.h"
 #include "netpoll.h"
-#include "rt.h"
+#include "retake.h"
 #include "sys.h"
 
 static int64_t realtime(void)
@@ -36,9 +36,16 @@ static int start_all(void)
 		rc = rt_net_start();
 	if (rc == 0)
 		rc = rt_ps_start();
-	if (rc == 0)
+	if (rc == 0) {
+		rt_retake_start();
 		rc = rt_sysmon_start();
+	}
 	return rc;
+}
+
+static uint32_t max_threads(const struct weft_host_opts *opts)
+{
+	return opts->max_threads && opts->max_threads < RT_MS_MAX ? (uint32_t)opts->max_threads : RT_MS_MAX;
 }
 
 int weft_host_start(const struct weft_host_opts *opts)
@@ -47,7 +54,8 @@ int weft_host_start(const struct weft_host_opts *opts)
 
 	if (sched.running)
 		return -EBUSY;
-	if (opts->maxprocs < 0 || opts->maxprocs > WEFT_MAXPROCS_LIMIT)
+	if (opts->maxprocs < 0 || opts->maxprocs > WEFT_MAXPROCS_LIMIT || opts->max_threads < 0 ||
+	    opts->handoff_max < 0)
 		return -EINVAL;
 	sched.opts = *opts;
 	rt_lock_init(&sched.lock, RT_RANK_SCHED);
@@ -56,6 +64,8 @@ int weft_host_start(const struct weft_host_opts *opts)
 	sched.idle_ms = NULL;
 	st(&sched.poller, NULL);
 	sched.poller_in = false;
+	st(&sched.n_idle_ms, 0);
+	sched.max_ms = max_threads(opts);
 	sched.timekeeper = NULL;
 	sched.idle_until = INT64_MAX;
 	sched.sysmon_asleep = false;
@@ -121,8 +131,8 @@ int weft_host_stop(int64_t timeout_ns)
 	rt_unlock(&sched.lock);
 	if (!drain_ms(timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns))
 		return -ETIMEDOUT;
+	rt_sysmon_stop(); /* first: it joins threads, too */
 	rt_ms_join();
-	rt_sysmon_stop();
 	rt_helpers_stop();
 	for (uint32_t i = 0; i < ld(&sched.n_ps); i++)
 		st(&sched.ps[i]->n_free, 0);

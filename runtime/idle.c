@@ -15,11 +15,13 @@
 #include "netpoll.h"
 #include "rt.h"
 
-#define SLICE (10 * WEFT_MS)
 #define TURN (1 * WEFT_MS)
 #define STEAL_ROUNDS 4
 #define SPIN_PAUSES 40
-#define SOON (10 * WEFT_MS) /* sysmon does not look more often when little happens */
+#define SOON (10 * WEFT_MS)   /* sysmon does not look more often when little happens */
+#define SPARE (10 * WEFT_SEC) /* an M more than there are Ps idles no longer */
+
+int64_t rt_spare_ns = SPARE;
 
 /* --- Looking for work ---------------------------------------------------------------------------------- */
 
@@ -136,6 +138,10 @@ struct g *rt_find(struct m *m)
 	now = rt_now();
 	if (ld(&p->first) <= now)
 		(void)rt_timers_run(m, p, now);
+	if (unlikely(ld(&m->n_pinned)) && (m->pinned_turn = !m->pinned_turn) && (g = rt_pinned_get(m))) {
+		p->slice_end = m->tsc + rt_ns_span_tsc(RT_SLICE);
+		return g;
+	}
 	if (m->tsc >= p->turn_at) {
 		p->turn_at = m->tsc + rt_ns_span_tsc(TURN);
 		if (rt_net_stale(now, TURN))
@@ -158,7 +164,7 @@ struct g *rt_find(struct m *m)
 		g = ask_net(m, p);
 	if (!g)
 		g = spin(m, p);
-	p->slice_end = m->tsc + rt_ns_span_tsc(SLICE);
+	p->slice_end = m->tsc + rt_ns_span_tsc(RT_SLICE);
 	return g;
 }
 
@@ -176,12 +182,14 @@ bool rt_idle_m_remove(struct m *m) /* under sched.lock */
 	for (struct m **at = &sched.idle_ms; *at; at = &(*at)->idle_next) {
 		if (*at == m) {
 			*at = m->idle_next;
+			st(&sched.n_idle_ms, ld(&sched.n_idle_ms) - 1);
 			return true;
 		}
 	}
 	if (ld(&sched.poller) != m)
 		return false;
 	st(&sched.poller, NULL);
+	st(&sched.n_idle_ms, ld(&sched.n_idle_ms) - 1);
 	return true;
 }
 
@@ -195,6 +203,8 @@ struct m *rt_idle_m_get(void) /* under sched.lock */
 		m = ld(&sched.poller);
 		st(&sched.poller, NULL);
 	}
+	if (m)
+		st(&sched.n_idle_ms, ld(&sched.n_idle_ms) - 1);
 	return m;
 }
 
@@ -216,6 +226,11 @@ void rt_idle_m_poke(void)
 	rt_unlock(&sched.lock);
 	if (m)
 		rt_idle_m_wake(m);
+}
+
+bool rt_m_to_be_had(void)
+{
+	return ld(&sched.n_idle_ms) || rt_m_may_start();
 }
 
 void rt_run_p(struct p *p, bool spinning)
@@ -323,6 +338,34 @@ static bool work_anywhere(void)
 	return false;
 }
 
+/* Has p timers that no idle M keeps time for? */
+static bool untimed(const struct p *p)
+{
+	bool yes;
+
+	rt_lock(&sched.lock);
+	yes = ld(&p->first) < sched.idle_until;
+	rt_unlock(&sched.lock);
+	return yes;
+}
+
+/* As an M that finds nothing (the head's right column): idle, heavy barrier, one more look. */
+void rt_p_pass(struct p *p)
+{
+	bool work = !rt_runq_empty(p) || ld(&sched.n_global) || ld(&p->has_next) || untimed(p);
+
+	if (work && !ld(&sched.stopping)) { /* in the end nobody is to start anew */
+		rt_run_p(p, false);
+		return;
+	}
+	rt_lock(&sched.lock);
+	rt_idle_p_put(p);
+	rt_unlock(&sched.lock);
+	rt_heavy();
+	if (work_anywhere() && !ld(&sched.stopping))
+		rt_wake_one();
+}
+
 /* Take an idle P back to look (spin) for the work there is after all.  False: none idle. */
 static bool retake(struct m *m)
 {
@@ -356,10 +399,12 @@ static void next_timekeeper(void)
 }
 
 /* Onto the idle list, or, the first to idle once there are descriptors to wait for, as the poller; the
- * earliest timer decides who keeps time: an M that sleeps with a later limit goes on.  Under sched.lock.
- * Returns how long to sleep at most. */
+ * earliest timer decides who keeps time: an M that sleeps with a later limit goes on.  Those of which there are more
+ * than Ps try for SPARE whether anybody needs them.  Under sched.lock.  Returns how long to sleep at most. */
 static int64_t lie_down(struct m *m, int64_t timer)
 {
+	bool spare = ld(&sched.n_idle_ms) >= ld(&sched.maxprocs) && rt_spare_ns != INT64_MAX;
+
 	m->next_p = NULL;
 	m->polls = sched.idle_ps && ld(&rt_net.used) && !sched.poller_in;
 	if (m->polls) {
@@ -369,22 +414,34 @@ static int64_t lie_down(struct m *m, int64_t timer)
 		m->idle_next = sched.idle_ms;
 		sched.idle_ms = m;
 	}
+	st(&sched.n_idle_ms, ld(&sched.n_idle_ms) + 1);
 	if (timer >= sched.idle_until || !sched.idle_ps)
-		return INT64_MAX;
+		return spare && !m->polls ? rt_now() + rt_spare_ns : INT64_MAX;
 	sched.timekeeper = m;
 	sched.idle_until = timer;
 	return timer;
 }
 
+/* m was not woken, and is off the idle list now: a P for the one who kept time or polled; who did neither has slept
+ * for SPARE, and may be one too many.  Under sched.lock. */
+static struct p *overslept(struct m *m, bool kept_time)
+{
+	if (kept_time || m->polls)
+		return rt_idle_p_get();
+	m->leave = ld(&sched.n_idle_ms) >= ld(&sched.maxprocs) && !m->n_homes;
+	return NULL;
+}
+
 /* Sleep until given a P (m->next_p), or, as the timekeeper, until a timer is due and a P idle, or, as the
- * poller, until there is something to do and a P idle (without one it is given to those that run). */
+ * poller, until there is something to do and a P idle (without one it is given to those that run); or until m shall
+ * end. */
 static void sleep_idle(struct m *m)
 {
 	struct rt_net_batch found;
 
 	for (;;) {
 		int64_t until = rt_timers_first();
-		bool woken;
+		bool woken, kept_time, gave;
 		struct p *p;
 
 		rt_lock(&sched.lock);
@@ -393,7 +450,10 @@ static void sleep_idle(struct m *m)
 			return;
 		}
 		until = lie_down(m, until);
+		gave = rt_pinned_give_back(m);
 		rt_unlock(&sched.lock);
+		if (unlikely(gave))
+			rt_wake_one();
 
 		found.n = 0;
 		woken = m->polls ? rt_net_sleep(&m->note, until, &found) : rt_note_wait(&m->note, until);
@@ -401,7 +461,8 @@ static void sleep_idle(struct m *m)
 		rt_lock(&sched.lock);
 		if (m->polls)
 			sched.poller_in = false;
-		if (sched.timekeeper == m) {
+		kept_time = sched.timekeeper == m;
+		if (kept_time) {
 			sched.timekeeper = NULL;
 			sched.idle_until = INT64_MAX;
 			if (woken || (found.n && until < rt_now() + SOON))
@@ -409,7 +470,7 @@ static void sleep_idle(struct m *m)
 		}
 		p = NULL;
 		if (!woken && rt_idle_m_remove(m)) {
-			p = rt_idle_p_get();
+			p = overslept(m, kept_time);
 			rt_unlock(&sched.lock);
 		} else {
 			rt_unlock(&sched.lock);
@@ -421,7 +482,7 @@ static void sleep_idle(struct m *m)
 			rt_p_acquire(m, p);
 		if (found.n)
 			(void)rt_net_deliver(p ? m : NULL, &found, RT_READY_NEXT);
-		if (p || ld(&sched.stopping))
+		if (p || m->leave || ld(&sched.stopping))
 			return; /* without a P: all of them run, and see to timers themselves */
 	}
 }
@@ -435,7 +496,8 @@ void rt_go_idle(struct m *m)
 
 		rt_lock(&sched.lock);
 		/* More work, or a P that has to retire, not to idle: the loop sees to it. */
-		if (ld(&sched.n_global) || ld(&sched.stopping) || ld(&m->p)->id >= ld(&sched.maxprocs)) {
+		if (ld(&sched.n_global) || ld(&sched.stopping) || ld(&m->n_pinned) ||
+		    ld(&m->p)->id >= ld(&sched.maxprocs)) {
 			rt_unlock(&sched.lock);
 			return;
 		}

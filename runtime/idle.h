@@ -4,6 +4,8 @@
 
 #include "rt.h"
 
+#define RT_SLICE (10 * WEFT_MS)
+
 /* What to run next, from wherever it is; NULL: look again (or the runtime stops). */
 struct g *rt_find(struct m *m);
 /* Found something while spinning: let the next one look. */
@@ -16,5 +18,15 @@ void rt_idle_p_put(struct p *p); /* under sched.lock */
 struct m *rt_idle_m_get(void);   /* likewise: an idle M, the poller only if there is no other; or NULL */
 /* Wake m, which rt_idle_m_get() gave: with m->next_p, or to look around and lie down again. */
 void rt_idle_m_wake(struct m *m);
+extern int64_t rt_spare_ns; /* how long an M idles that nobody needs; tests shorten it */
+
+/* pin.c: m, with a P, has picked g, which is pinned to another M.  m may have lost its P to that one. */
+void rt_send_home(struct m *m, struct g *g);
+struct g *rt_pinned_get(struct m *m);         /* the next of m's own queue, or NULL */
+uint32_t rt_pinned_give_back(struct m *m);    /* under sched.lock: to the global queue; how many */
+void rt_global_put_first(struct g *g);        /* ahead of all others */
+void rt_pin_async(struct m *m, struct g *g);  /* g, which m runs, was interrupted */
+void rt_pin_change(struct m *m, struct g *g); /* it is about to wait or yield */
+bool rt_marks_exit(struct m *m, struct g *g); /* g returns; true: so does m, which runs nobody more */
 
 #endif

@@ -48,6 +48,11 @@ weft_inst *weft_inst_new(const char *name)
 	return inst;
 }
 
+void weft_inst_preempt(weft_inst *inst, enum weft_preempt how)
+{
+	st(&inst->preempt, (uint8_t)how);
+}
+
 struct weft_inst *rt_inst_at(uint32_t number)
 {
 	return number < ld_acq(&n_table) ? ld_acq(&table[number]) : NULL;
@@ -90,7 +95,9 @@ size_t weft_read_instances(struct weft_inst_info *out, size_t cap)
 	for (size_t i = 0; i < n && i < cap; i++) {
 		struct weft_inst *inst = rt_inst_at((uint32_t)i + 1);
 
-		out[i] = (struct weft_inst_info){ .name = inst->name, .cancelled = ld(&inst->ctx.over) };
+		out[i] = (struct weft_inst_info){ .name = inst->name,
+						  .cancelled = ld(&inst->ctx.over),
+						  .blocked = ld(&inst->blocked) };
 		out[i].live = rt_inst_live(inst, &out[i].created);
 	}
 	return n;

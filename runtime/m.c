@@ -25,7 +25,7 @@ __thread struct m *rt_tls_m;
 static struct rt_lock lock = RT_LOCK_INIT(LEAF);
 static struct m *dead; /* under lock: records without a thread, by idle_next */
 static pthread_t threads[RT_MS_MAX];
-static bool joinable[RT_MS_MAX]; /* host thread and makers of Ms, under lock */
+static bool joinable[RT_MS_MAX]; /* whoever has the record off the list `dead`, or starts the thread */
 
 static void bounds(struct m *m)
 {
@@ -79,6 +79,14 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
+#define RETRY (10 * WEFT_MS)
+static _Atomic int64_t no_thread_until; /* the system gave us none; it is not asked all the time */
+
+bool rt_m_may_start(void)
+{
+	return ld(&sched.n_ms) < sched.max_ms && rt_now() >= ld(&no_thread_until);
+}
+
 /* A record: one whose thread has ended, or a new one.  NULL: none to be had. */
 static struct m *record(void)
 {
@@ -93,6 +101,7 @@ static struct m *record(void)
 	if (m) {
 		if (joinable[m->index])
 			pthread_join(threads[m->index], NULL); /* it is past its last line */
+		joinable[m->index] = false;
 		return m;
 	}
 	m = rt_map(sizeof *m);
@@ -116,7 +125,7 @@ static struct m *record(void)
 int rt_m_new(struct p *p, bool spinning)
 {
 	static _Atomic bool said;
-	struct m *m = record();
+	struct m *m = rt_m_may_start() ? record() : NULL;
 	pthread_attr_t attr;
 	int rc;
 
@@ -124,6 +133,11 @@ int rt_m_new(struct p *p, bool spinning)
 		return -EAGAIN;
 	m->next_p = p;
 	m->spinning = spinning;
+	m->leave = false;
+	m->n_homes = 0;
+	m->stray = NULL;
+	m->plocks = 0;
+	st(&m->preempt, 0);
 	m->after = RT_AFTER_NOTHING;
 	m->tsc = rt_tsc();
 	pthread_attr_init(&attr);
@@ -135,6 +149,7 @@ int rt_m_new(struct p *p, bool spinning)
 	if (rc == 0)
 		return 0;
 	add_sc(&sched.n_ms, (uint32_t)-1);
+	st(&no_thread_until, rt_now() + RETRY);
 	rt_lock(&lock);
 	m->idle_next = dead;
 	dead = m;
@@ -143,6 +158,36 @@ int rt_m_new(struct p *p, bool spinning)
 		rt_log(WEFT_WARN, "cannot start a worker thread (%s): going on with the %u there are",
 		       weft_strerror(-rc), ld(&sched.n_ms));
 	return -EAGAIN;
+}
+
+/* One of the dead whose thread is still to be joined, off their list. */
+static struct m *unjoined(void)
+{
+	struct m **at, *m = NULL;
+
+	rt_lock(&lock);
+	for (at = &dead; *at && !joinable[(*at)->index]; at = &(*at)->idle_next)
+		;
+	if (*at) {
+		m = *at;
+		*at = m->idle_next;
+	}
+	rt_unlock(&lock);
+	return m;
+}
+
+void rt_ms_reap(void)
+{
+	struct m *m;
+
+	while ((m = unjoined())) {
+		pthread_join(threads[m->index], NULL); /* it is past its last line */
+		joinable[m->index] = false;
+		rt_lock(&lock);
+		m->idle_next = dead;
+		dead = m;
+		rt_unlock(&lock);
+	}
 }
 
 /* After the runtime has stopped: wait for the threads themselves. */

@@ -10,13 +10,15 @@ static void sum_p(struct weft_counters *out, const struct p *p)
 
 	out->switches += ld(&p->tick);
 	out->steals += ld(&p->steals);
-	out->handoffs += ld(&p->handoffs);
+	out->preempted += ld(&p->preempted);
+	out->parked_locked += ld(&p->parked_locked);
+	out->handovers += ld(&p->handovers);
 	out->timers += ld(&p->timers_now);
 	for (int r = 0; r < RT_WAIT_N; r++)
 		out->parks[r] += ld(&p->parks[r]);
 	out->runq[out->runq_n] = rt_runq_len(p);
 	out->runnable += out->runq[out->runq_n++];
-	if (m && !ld(&p->idle) && ld(&m->cur) != &m->g0)
+	if (m && !ld(&p->idle) && ld(&m->cur) != &m->g0 && ld(&m->own) != RT_LENT)
 		out->running++;
 }
 
@@ -43,7 +45,9 @@ void weft_read_counters(struct weft_counters *out)
 	for (uint32_t i = 0; i < ld(&rt_n_ms); i++) {
 		const struct m *m = ld(&rt_ms[i]);
 
-		if (m && ld(&m->tid) && ld(&m->own) == RT_NO_P && ld(&m->cur) != &m->g0)
+		uint32_t own = m ? ld(&m->own) : RT_OWNED;
+
+		if ((own == RT_NO_P || own == RT_LENT) && ld(&m->tid) && ld(&m->cur) != &m->g0)
 			out->not_in_go++;
 	}
 	busy = out->running + out->runnable + out->not_in_go;
@@ -57,4 +61,5 @@ void weft_read_counters(struct weft_counters *out)
 	rt_unwind_counters(out);
 	rt_capture_counters(out);
 	rt_net_counters(out);
+	rt_retake_counters(out);
 }

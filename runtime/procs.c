@@ -196,7 +196,7 @@ static int set_aim(uint32_t n)
 		retire(p);
 	}
 	if (rc == 0 && rt_rec_on)
-		rt_record_foreign(RT_EV_PROCS_CHANGE, n, 0);
+		rt_record_foreign(RT_EV_PROCS_CHANGE, NULL, n, 0, 0);
 	rt_wake_one();
 	return rc;
 }
@@ -283,7 +283,7 @@ static void retire_stuck(void)
 		struct m *m = ld(&p->m);
 		uint64_t tick = ld(&p->tick);
 
-		if (m && tick == ticks_seen[i] && (p = rt_revoke(m)) != NULL)
+		if (m && tick == ticks_seen[i] && ((p = rt_revoke(m, RT_LOST_RETIRED, 0)) || (p = rt_retake(m))))
 			retire(p);
 		ticks_seen[i] = tick;
 	}

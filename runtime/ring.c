@@ -125,11 +125,12 @@ bool rt_rec_more(struct m *m)
 	return true;
 }
 
-void rt_record_foreign(enum rt_event ev, uint64_t subject, uint32_t seq)
+void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq)
 {
 	rt_lock(&foreign_lock);
 	foreign_m.tsc = rt_tsc();
-	rt_record(&foreign_m, ev, 0, 0, subject, 0, seq);
+	st(&foreign_m.p, p);
+	rt_record(&foreign_m, ev, 0, 0, subject, stack, seq);
 	rt_unlock(&foreign_lock);
 }
 

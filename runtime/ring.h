@@ -9,7 +9,8 @@ extern bool rt_rec_on;
 int rt_rec_start(size_t bytes);
 bool rt_rec_more(struct m *m); /* a fresh chunk; false: none to be had, event dropped and counted */
 void rt_rec_release(struct m *m);
-void rt_record_foreign(enum rt_event ev, uint64_t subject, uint32_t seq); /* by a thread that is no M */
+/* By a thread that is no M; p: whom it is about, or NULL. */
+void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq);
 void rt_rec_counters(struct weft_counters *out);
 struct rt_chunk {
 	_Atomic uint64_t generation;  /* odd while being recycled; readers look before and after */

@@ -82,11 +82,23 @@ static inline void rt_leave(struct m *m)
 	st_rel(&m->in_rt, 0); /* pairs with the load in rt_revoke(): all we did to the P is visible */
 }
 /* Take the P from an M that is outside the runtime; the goroutine goes on DETACHED.  The P, owned by
- * the caller, or NULL.  Not on an M. */
-struct p *rt_revoke(struct m *m);
+ * the caller, or NULL.  stack: where the goroutine is, or 0.  Not on an M. */
+struct p *rt_revoke(struct m *m, enum rt_lost lost, uint32_t stack);
+/* Take the P that an M has lent.  The P, owned by the caller, or NULL. */
+struct p *rt_retake(struct m *m);
 /* Look at p's owner-only state for a moment without taking it: false when its M is in the runtime. */
 bool rt_borrow(struct m *m, struct p **p);
 void rt_unborrow(struct m *m);
+
+/* --- Blocking sections (block.c) --- */
+
+/* The current goroutine enters a section on behalf of the function with that frame; m is in the runtime, and out of
+ * it afterwards. */
+void rt_section_begin(struct m *m, void *frame, bool lasting);
+/* Take the P back that was lent; false: it is gone. */
+bool rt_section_end(struct m *m);
+/* weft_block_enter() for what is known to take long: the P is given away at once. */
+void rt_block_enter_lasting(void);
 
 /* --- Scheduling (sched.c, idle.c, runq.c) --- */
 
@@ -113,14 +125,19 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how);
 void rt_yield(struct m **m);
 struct rt_next rt_exit(struct m *m); /* the last that rt_g_main() does */
 struct m *rt_requeue(struct m *m);
+struct m *rt_preempt(struct m *m);
 void rt_arrive(struct m *m);
 void rt_loop(struct m *m);
 void rt_p_acquire(struct m *m, struct p *p);
 struct p *rt_idle_p_get(void);      /* under sched.lock */
 bool rt_idle_m_remove(struct m *m); /* under sched.lock */
 void rt_idle_m_poke(void);          /* let an idle M look around and lie down again */
-/* Start P p (the caller's) on some M; spinning: counted in n_spinning already. */
+/* Start P p (the caller's) on some M; spinning: counted in n_spinning already.  No M to be had: p idles. */
 void rt_run_p(struct p *p, bool spinning);
+/* Pass on a P that was taken from an M: to work if there is some, else to the idle ones.  Any thread. */
+void rt_p_pass(struct p *p);
+/* Could another P be started now? */
+bool rt_m_to_be_had(void);
 void rt_wake_slow(void);
 /* Work was put on a queue (line 2 of idle.c's left column): if a P idles and nobody looks for work,
  * wake one worker. */
@@ -200,6 +217,8 @@ static inline uint32_t rt_trace_seq(struct g *g, uint32_t more)
 /* --- Ms and Ps (m.c) --- */
 
 int rt_m_new(struct p *p, bool spinning); /* a thread that starts with P p; -EAGAIN: none to be had */
+bool rt_m_may_start(void);                /* would rt_m_new() try? */
+void rt_ms_reap(void);                    /* give the stacks of ended threads back */
 
 /* procs.c */
 int rt_ps_start(void); /* as many as the options and the machine say */
@@ -272,8 +291,10 @@ void rt_sema_acquire(struct m **m, _Atomic uint32_t *count, enum rt_wait reason,
 /* Give one: to the longest waiting, or to *count. */
 void rt_sema_release(struct m *m, _Atomic uint32_t *count, enum rt_how how);
 
-/* --- sysmon.c --- */
+/* --- sysmon.c, retake.c, blocked.c --- */
 
+void rt_blocked_time(struct rt_blocked *e, int64_t ns); /* that a call took; e may be NULL */
+void rt_retake_counters(struct weft_counters *out);
 int rt_sysmon_start(void);
 void rt_sysmon_stop(void);
 void rt_sysmon_kick(void); /* it may be in its long sleep */

@@ -59,8 +59,14 @@ struct g *rt_global_get(struct p *p, uint32_t max)
 	if (n > RT_RUNQ / 2)
 		n = RT_RUNQ / 2;
 	while (got < n && sched.global_head) {
-		take[got++] = sched.global_head;
-		sched.global_head = sched.global_head->next;
+		struct g *g = sched.global_head;
+
+		if (got && g->marks & RT_ASYNC)
+			break; /* one that was interrupted stays behind what the ring will get meanwhile */
+		take[got++] = g;
+		sched.global_head = g->next;
+		if (g->marks & RT_ASYNC)
+			break;
 	}
 	if (!sched.global_head)
 		sched.global_tail = NULL;

@@ -181,6 +181,15 @@ static RT_NOINLINE void arrive_other(struct m *m)
 	case RT_AFTER_GLOBAL:
 		m->after = RT_AFTER_NOTHING;
 		publish(m, g, RT_G_RUNNABLE);
+		if (unlikely(g->marks & RT_PINNED))
+			rt_global_put_first(g); /* its M has nothing else to do */
+		else
+			rt_global_put(g, g, 1);
+		rt_wake_one();
+		return;
+	case RT_AFTER_PREEMPT:
+		m->after = RT_AFTER_NOTHING;
+		publish(m, g, RT_G_RUNNABLE);
 		rt_global_put(g, g, 1);
 		rt_wake_one();
 		return;
@@ -225,16 +234,22 @@ static inline struct g *pick(struct m *m)
 	struct p *p = ld(&m->p);
 	struct g *g;
 
-	if (due(m, p) || unlikely(ld(&sched.stopping)))
+	if (due(m, p) || unlikely(ld(&sched.stopping) | ld(&m->n_pinned)))
 		return &m->g0;
 	g = p->next;
 	if (g) {
 		p->next = NULL;
 		st(&p->has_next, 0);
-		return g;
+	} else {
+		g = rt_runq_get(p);
+		if (!g)
+			g = rt_spawn_get(p);
 	}
-	g = rt_runq_get(p);
-	return g ? g : rt_spawn_get(p);
+	if (unlikely(g && g->marks & RT_PINNED && g->pin != m)) {
+		m->stray = g;
+		return &m->g0;
+	}
+	return g;
 }
 
 /* --- The scheduler on the M's own stack --------------------------------------------------------------- */
@@ -242,23 +257,28 @@ static inline struct g *pick(struct m *m)
 /* Returns when the M shall end; it then has no P. */
 void rt_loop(struct m *m)
 {
-	while (!ld(&sched.stopping)) {
-		struct g *g = rt_find(m);
+	while (!ld(&sched.stopping) && !m->leave) {
+		struct g *g = m->stray;
 
+		if (unlikely(g))
+			m->stray = NULL;
+		else
+			g = rt_find(m);
 		if (!g) {
 			rt_go_idle(m);
 			continue;
 		}
 		if (m->spinning)
 			rt_stop_spinning(m);
+		if (unlikely(g->marks & RT_PINNED) && g->pin != m) {
+			rt_send_home(m, g);
+			continue;
+		}
 		m->after = RT_AFTER_NOTHING;
 		m = switch_to(m, g);
 	}
-	if (ld(&m->p)) {
-		rt_lock(&sched.lock);
-		rt_idle_p_put(rt_p_release(m));
-		rt_unlock(&sched.lock);
-	}
+	if (ld(&m->p))
+		rt_p_pass(rt_p_release(m));
 }
 
 /* --- What goroutines call ------------------------------------------------------------------------------------------
@@ -270,7 +290,7 @@ static void put_next(struct m *m, struct p *p, struct g *g)
 
 	p->next = g;
 	st(&p->has_next, 1);
-	bump(&p->handoffs, 1);
+	bump(&p->handovers, 1);
 	if (old) {
 		rt_runq_put(p, old);
 		rt_wake_one();
@@ -294,7 +314,7 @@ static inline void ready(struct m *m, struct g *g, int outcome, enum rt_how how,
 	if (rt_rec_on && m)
 		rt_record(m, RT_EV_GO_UNBLOCK, 0, waker, ld(&g->id), stack, rt_trace_seq(g, 1));
 	else if (rt_rec_on)
-		rt_record_foreign(RT_EV_GO_UNBLOCK, ld(&g->id), rt_trace_seq(g, 1));
+		rt_record_foreign(RT_EV_GO_UNBLOCK, NULL, ld(&g->id), 0, rt_trace_seq(g, 1));
 	st(&g->since_tsc, m ? since(m) : rt_tsc());
 	st(&g->status, RT_G_RUNNABLE);
 	if (unlikely(!p)) {
@@ -345,10 +365,27 @@ static int park_foreign(struct rt_lock *drop, const struct rt_held *held, int64_
 	return g->outcome;
 }
 
+/* g is about to leave by itself: its pin for an interruption ends here, or one for a lock begins. */
+static inline void loosen(struct m *m, struct g *g)
+{
+	if (unlikely((g->marks & RT_ASYNC) | m->plocks))
+		rt_pin_change(m, g);
+}
+
+/* And is back. */
+static inline void take_up(struct m *m, struct g *g)
+{
+	if (unlikely(g->marks & RT_PLOCKS)) {
+		m->plocks = g->plocks;
+		g->marks &= (uint8_t)~RT_PLOCKS;
+	}
+}
+
 static RT_FLAT struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *drop, enum rt_after after)
 {
 	struct g *g = ld(&m->cur), *next;
 
+	loosen(m, g);
 	bump(&ld(&m->p)->parks[reason], 1);
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
@@ -360,7 +397,9 @@ static RT_FLAT struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *
 	m->after_number = ld(&g->wait) >> 1;
 	m->after_lock = drop;
 	next = pick(m);
-	return switch_to(m, next ? next : &m->g0);
+	m = switch_to(m, next ? next : &m->g0);
+	take_up(m, g);
+	return m;
 }
 
 int rt_park(struct m **mp, enum rt_wait reason, struct rt_lock *drop)
@@ -415,15 +454,38 @@ void rt_yield(struct m **mp)
 	if (rt_rec_on)
 		rt_record(m, RT_EV_GO_YIELD, 0, ld(&g->id), ld(&g->id), rt_stack_here(m, __builtin_frame_address(0)),
 			  rt_trace_seq(g, 0));
+	loosen(m, g);
 	m->after = RT_AFTER_YIELD;
-	*mp = switch_to(m, next ? next : &m->g0);
+	*mp = m = switch_to(m, next ? next : &m->g0);
+	take_up(m, g);
+}
+
+/* It was interrupted, and goes on where it was. */
+struct m *rt_preempt(struct m *m)
+{
+	struct g *g = ld(&m->cur), *next;
+
+	if (rt_rec_on) {
+		m->tsc = rt_tsc();
+		rt_record(m, RT_EV_GO_YIELD, 1, ld(&g->id), ld(&g->id), rt_stack_here(m, __builtin_frame_address(0)),
+			  rt_trace_seq(g, 0));
+	}
+	next = pick(m);
+	m->after = RT_AFTER_PREEMPT;
+	return switch_to(m, next ? next : &m->g0);
 }
 
 /* The goroutine lost its P while it was outside and there is none to be had at once (revoke.c). */
 struct m *rt_requeue(struct m *m)
 {
+	struct g *g = ld(&m->cur);
+
+	if (unlikely(m->plocks))
+		rt_pin_change(m, g);
 	m->after = RT_AFTER_GLOBAL;
-	return switch_to(m, &m->g0);
+	m = switch_to(m, &m->g0);
+	take_up(m, g);
+	return m;
 }
 
 /* For rt_g_entry, which switches when all calls of the goroutine have returned. */
@@ -435,7 +497,8 @@ struct rt_next rt_exit(struct m *m)
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_GO_DESTROY, 0, ld(&g->id), ld(&g->id), 0, rt_trace_seq(g, 0));
 	}
-	next = pick(m);
+	loosen(m, g);
+	next = unlikely(g->marks) && rt_marks_exit(m, g) ? NULL : pick(m);
 	if (!next)
 		next = &m->g0;
 	m->after = RT_AFTER_EXIT;

@@ -31,6 +31,9 @@ void rt_stacktab_counters(struct weft_counters *out);
 int rt_capture_start(void); /* installs the handler; once per process, from rt_signals_start() */
 void rt_capture_counters(struct weft_counters *out); /* capture_signals, capture_late */
 
+/* preempt.c: SIGURG has come while m->preempt was set.  sig */
+void rt_preempt_signal(struct m *m, void *context);
+
 /* signals.c: who handles what, alternate stacks, threads with a name, fork */
 int rt_signals_start(void); /* handlers of fatal signals and SIGPROF; once per process */
 /* Alternate stack of the calling thread, unless it has one (a sanitizer's). */

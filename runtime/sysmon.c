@@ -1,24 +1,25 @@
 /* sysmon.c - the thread without a P: sees to what nobody with a P can.
  *
- *   - work that waits behind a goroutine that does not come back to the scheduler, while a P idles: its
- *     run-next is moved to the global queue (and the P told to be eager, see sched.c), a worker woken;
- *   - timers of such a P that are due, while a P idles: a worker woken, which fires them;
+ *   - Ps of goroutines that are in a blocking call, or do not come back to the scheduler (retake.c);
+ *   - work that waits behind such a goroutine, while a P idles: its run-next is moved to the global queue (and the P
+ *     told to be eager, see sched.c), a worker woken;
+ *   - timers that are due while a P idles: a worker woken, which fires them;
  *   - descriptors that nobody has asked about for STALE;
- *   - the clock's calibration, the give-back of stacks and the number of Ps, each second.
+ *   - the clock's calibration, the give-back of stacks and of ended threads, the number of Ps, each second.
  *
  * It sleeps 20 us while it finds something to do, twice as long after each idle round beyond 50, at most
  * 10 ms; and until kicked once every P has been idle for a while (a daemon with nothing to do must use no
  * CPU).  It takes no lock that a worker holds while it waits for anything. */
 #include <pthread.h>
 
+#include "idle.h"
 #include "netpoll.h"
-#include "rt.h"
+#include "retake.h"
 #include "sys.h"
 
 #define SLEEP_MIN (20 * WEFT_US)
 #define SLEEP_MAX (10 * WEFT_MS)
 #define IDLE_ROUNDS 50
-#define EAGER 64
 #define STALE (10 * WEFT_MS)
 #define STALE_IDLE (1 * WEFT_MS) /* while a P idles that could go on */
 #define ASLEEP_AFTER 20          /* rounds of SLEEP_MAX with every P idle */
@@ -26,74 +27,56 @@
 static pthread_t thread;
 static struct rt_note note;
 static _Atomic bool stop;
-static struct {
-	uint64_t tick;
-	bool stuck; /* the same goroutine, with work behind it, at the last look already */
-} seen[WEFT_MAXPROCS_LIMIT];
-
-/* Move p's run-next where others can take it.  False: there is none, or its M is in the runtime. */
-static bool free_next(struct p *p)
+/* Is there work, and a P that nobody runs for it? */
+static bool wake_for_work(int64_t now)
 {
-	struct m *m = ld(&p->m);
-	struct p *mine;
-	struct g *g = NULL;
-
-	if (!m || !rt_borrow(m, &mine))
+	if (!ld(&sched.n_idle_ps) || !rt_m_to_be_had())
 		return false;
-	if (mine == p && p->next) {
-		g = p->next;
-		p->next = NULL;
-		st(&p->has_next, 0);
-		p->eager = EAGER;
-	}
-	rt_unborrow(m);
-	if (!g)
+	if (!ld(&sched.n_global) && rt_timers_first() > now)
 		return false;
-	rt_global_put(g, g, 1);
+	rt_wake_one();
 	return true;
 }
 
-/* Is there work behind a goroutine that has not switched since the last look? */
-static bool look_at(struct p *p)
+static bool round_of_ps(int64_t now)
 {
-	uint64_t tick = ld(&p->tick);
-	bool same = tick == seen[p->id].tick && !ld(&p->idle), was = seen[p->id].stuck;
+	bool did = false;
 
-	seen[p->id].tick = tick;
-	seen[p->id].stuck = same && (ld(&p->has_next) || !rt_runq_empty(p));
-	if (!seen[p->id].stuck || !was)
-		return false;
-	return !rt_runq_empty(p) || free_next(p);
+	if (rt_net_stale(now, ld(&sched.n_idle_ps) ? STALE_IDLE : STALE))
+		did = rt_net_poll(NULL, RT_READY_QUEUE) != 0;
+	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++)
+		did |= rt_look_at_p(sched.ps[i], now);
+	if (did)
+		rt_wake_one();
+	return wake_for_work(now) || did;
 }
 
-static bool round_of_ps(void)
+/* Until when every P may idle without anybody looking: a timer for which no M keeps time, threads to be reaped. */
+static int64_t idle_until(void) /* under sched.lock */
 {
-	bool idle = ld(&sched.n_idle_ps) != 0, work = false;
+	int64_t first = rt_timers_first(), until = first < sched.idle_until ? first : INT64_MAX;
 
-	if (rt_net_stale(rt_now(), idle ? STALE_IDLE : STALE))
-		work = rt_net_poll(NULL, RT_READY_QUEUE) != 0;
-	if (!idle)
-		return work; /* nobody could take more */
-	for (uint32_t i = 0; i < ld_acq(&sched.n_ps); i++)
-		work |= look_at(sched.ps[i]);
-	work |= rt_timers_first() <= rt_now();
-	work |= ld(&sched.n_global) != 0;
-	if (work)
-		rt_wake_one();
-	return work;
+	if (ld(&sched.n_idle_ms) > ld(&sched.maxprocs) && until > rt_now() + 2 * rt_spare_ns)
+		until = rt_now() + 2 * rt_spare_ns;
+	return until;
 }
 
 /* Every P idles, and has for a while: sleep until one starts. */
 static void sleep_long(void)
 {
+	int64_t until;
 	bool asleep;
 
 	rt_lock(&sched.lock);
 	asleep = ld(&sched.n_idle_ps) == ld(&sched.n_active) && !ld(&stop) && (!ld(&rt_net.used) || ld(&sched.poller));
 	sched.sysmon_asleep = asleep;
+	until = idle_until();
 	rt_unlock(&sched.lock);
-	if (asleep)
-		(void)rt_note_wait(&note, INT64_MAX);
+	if (!asleep || rt_note_wait(&note, until))
+		return;
+	rt_lock(&sched.lock);
+	sched.sysmon_asleep = false;
+	rt_unlock(&sched.lock);
 }
 
 static void each_second(void)
@@ -102,6 +85,7 @@ static void each_second(void)
 	rt_timers_retune();
 	rt_stacks_trim();
 	rt_procs_poll();
+	rt_ms_reap();
 }
 
 static void *sysmon_main(void *arg)
@@ -116,8 +100,9 @@ static void *sysmon_main(void *arg)
 			delay = delay * 2 < SLEEP_MAX ? delay * 2 : SLEEP_MAX;
 		now = rt_now();
 		(void)rt_note_wait(&note, now + delay);
+		now = rt_now();
 		st(&sched.coarse_tsc, rt_tsc());
-		if (round_of_ps()) {
+		if (round_of_ps(now)) {
 			idle = 0;
 			delay = SLEEP_MIN;
 		} else {
@@ -131,6 +116,7 @@ static void *sysmon_main(void *arg)
 		if (quiet > ASLEEP_AFTER) {
 			quiet = 0;
 			rt_stacks_trim();
+			rt_ms_reap();
 			sleep_long();
 			idle = 0;
 			delay = SLEEP_MIN;

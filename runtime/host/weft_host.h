@@ -21,6 +21,10 @@ struct weft_host_opts {
 				    second: the CPUs this process may run on, and no more than the tightest CPU
 				    quota of its control groups is worth, rounded, at least 2 */
 	bool maxprocs_floor;     /* round a quota down, not up */
+	int max_threads;         /* that run goroutines, those in system calls included; at most 10,000; 0: that.
+				    Beyond it goroutines queue */
+	int handoff_max;         /* threads that may run on after a hand-off at the end of their slice; 0: 4 x Ps + 8 */
+	bool preempt_by_signal;  /* of instances that do not say otherwise */
 	uint64_t max_goroutines; /* 0: 80 % of the memory limit / 4.5 KiB */
 	size_t recorder_bytes;   /* event ring chunk pool; 0: recorder off */
 	uint64_t seed;           /* of choices by chance: select, whom to steal from */
@@ -50,6 +54,9 @@ int weft_host_stop(int64_t timeout_ns);
 
 /* Instances: the unit of ownership, labels and accounting.  Never freed; name is copied. */
 weft_inst *weft_inst_new(const char *name);
+/* How a goroutine of inst is made to share that runs for longer than its slice. */
+enum weft_preempt { WEFT_PREEMPT_DEFAULT, WEFT_PREEMPT_HANDOFF, WEFT_PREEMPT_SIGNAL };
+void weft_inst_preempt(weft_inst *inst, enum weft_preempt how);
 /* Goroutines of the instance that are alive.  Exact when it says 0 after weft_inst_cancel(). */
 uint64_t weft_inst_live(weft_inst *inst);
 /* End the context: every wait of every goroutine of inst that can be called off is.  Walks all

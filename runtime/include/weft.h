@@ -41,7 +41,7 @@
  *
  * C++.  The functions and WEFT_PLUGIN (C++20) can be used from C++; the typed
  * channels and scopes of the second part are GNU C, C++ has weft::locked,
- * weft::labelled and weft::timeout instead.  An exception must not leave a goroutine's function:
+ * weft::labelled, weft::blocking and weft::timeout instead.  An exception must not leave a goroutine's function:
  * it ends the process with a dump that names the goroutine.
  *
  * Thread-locals (__thread, thread_local) belong to the OS thread and change
@@ -54,10 +54,8 @@
  * The first part is the ABI: plain functions on opaque types.  The second part
  * (from "Sugar") is inline and adds no symbols.  ABI major 0: no promise yet.
  *
- * Names that are reserved for what comes next: weft_lock_thread,
- * weft_unlock_thread, weft_block_*, weft_checkpoint, weft_task*, weft_region*,
- * weft_trace*, weft_flight*, weft_profile*, weft_metric*, WEFT_BLOCKING,
- * WEFT_SYSCALL, WEFT_REGION.
+ * Names that are reserved for what comes next: weft_task*, weft_region*,
+ * weft_trace*, weft_flight*, weft_profile*, weft_metric*, WEFT_REGION.
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -125,6 +123,22 @@ int weft_go_with(weft_fn fn, void *arg, const struct weft_go_opts *opts);
 
 /* Let other runnable goroutines go first. */
 void weft_yield(void);
+
+/*
+ * For long loops: a place where the goroutine lets others go first when its time
+ * slice (10 ms) is over.  Costs a few instructions otherwise.  0, or -ECANCELED
+ * once its context is over; 0 on a foreign thread.
+ */
+int weft_checkpoint(void);
+
+/*
+ * Keep the calling goroutine on the thread it is on, for libraries whose state
+ * belongs to a thread.  Others still run there while it waits.  Calls add up;
+ * the last unlock ends it.  Returning without it ends the thread.  No-ops on a
+ * foreign thread.  Need no P.
+ */
+void weft_lock_thread(void);
+void weft_unlock_thread(void); /* not locked: fatal, named */
 
 /* The caller's goroutine id: > 0, never reused; 0 on a foreign thread.  Needs no P. */
 uint64_t weft_goid(void);
@@ -377,6 +391,20 @@ int weft_local_set(int key, void *value);
 /* NULL: never set, or not a key.  Needs no P. */
 void *weft_local_get(int key);
 
+/* --- Blocking sections -------------------------------------------------------- */
+/*
+ * Around calls that may put the thread to sleep (file I/O, a library's own
+ * network code): while it does, others run in its place.  Cheap when nothing
+ * sleeps.  Without them such calls are found out as well, only later.
+ *
+ * The function that calls weft_block_enter() must not return before
+ * weft_block_exit(), which may wait for its turn and come back on another
+ * thread.  Sections may lie in one another.  What waits inside of one, like a
+ * channel operation, ends it early.  No-ops on a foreign thread.
+ */
+void weft_block_enter(void);
+void weft_block_exit(void); /* outside of a section: fatal, named */
+
 /* --- Instances and foreign threads ------------------------------------------ */
 
 /* The instance of the calling goroutine, or entered by the calling thread; else NULL. */
@@ -548,6 +576,15 @@ class locked
 	locked(const locked &) = delete;
 	locked &operator=(const locked &) = delete;
 };
+/* weft::blocking here;  a blocking section to the end of the scope. */
+class blocking
+{
+      public:
+	__attribute__((always_inline)) blocking() { weft_block_enter(); }
+	~blocking() { weft_block_exit(); }
+	blocking(const blocking &) = delete;
+	blocking &operator=(const blocking &) = delete;
+};
 /* weft::labelled l("user", id);  pops at the end of the scope. */
 class labelled
 {
@@ -645,6 +682,18 @@ class timeout
 	weft_go_with((fn), (__VA_ARGS__),                                                                              \
 		     &(struct weft_go_opts){ .size = sizeof(struct weft_go_opts), .arg_size = sizeof *(__VA_ARGS__) })
 
+/* One system call that may block, -Exxx for -1 and errno:
+ *	n = WEFT_SYSCALL(pread(fd, buf, len, off)); */
+#define WEFT_SYSCALL(...)                                                                                              \
+	__extension__({                                                                                                \
+		weft_block_enter();                                                                                    \
+		__typeof__(__VA_ARGS__) weft_r_ = (__VA_ARGS__);                                                       \
+		if (weft_r_ < 0)                                                                                       \
+			weft_r_ = -*weft_errno_location();                                                             \
+		weft_block_exit();                                                                                     \
+		weft_r_;                                                                                               \
+	})
+
 /*
  * Scopes: `X { ... }` - leaving by return, break, continue or goto ends them
  * too.  `break` and `continue` end the scope only, not a loop around it; a
@@ -694,7 +743,19 @@ static inline void weft_off_timeout_(struct weft_scope_ *s)
 /* WEFT_TIMEOUT(ns) { ... }: whatever waits inside, in goroutines started there as well, gives up with
  * -ETIMEDOUT; leaving the scope cancels what those still do.  No effect on a foreign thread. */
 #define WEFT_TIMEOUT(ns) WEFT_SCOPE_(__COUNTER__, weft_on_timeout_(ns), weft_off_timeout_)
+/* Inlined always: the section's frame has to outlast it. */
+static inline __attribute__((always_inline)) struct weft_scope_ weft_on_block_(void)
+{
+	weft_block_enter();
+	return (struct weft_scope_){ .once = true };
+}
+static inline void weft_off_block_(struct weft_scope_ *s)
+{
+	(void)s;
+	weft_block_exit();
+}
 #define WEFT_LOCKED(m) WEFT_SCOPE_(__COUNTER__, weft_on_lock_(m), weft_off_lock_)
+#define WEFT_BLOCKING WEFT_SCOPE_(__COUNTER__, weft_on_block_(), weft_off_block_)
 #define WEFT_LABEL(k, v) WEFT_SCOPE_(__COUNTER__, weft_on_label_((k), (v)), weft_off_label_)
 
 #endif /* sugar */

@@ -61,6 +61,7 @@ enum weft_g_status {
 	WEFT_G_RUNNING,
 	WEFT_G_WAITING,
 	WEFT_G_DETACHED, /* runs plugin code without a P */
+	WEFT_G_SYSCALL,  /* in a declared blocking section */
 };
 enum {
 	WEFT_GF_EXACT = 1,       /* pc[0] is the interrupted pc itself, not a return address */
@@ -140,12 +141,35 @@ void weft_cpu_drain(void (*fn)(void *user, const struct weft_sample *s), void *u
 
 /* --- Counters ---------------------------------------------------------------------------- */
 
+/* Why a P was not taken from a goroutine at the end of its slice. */
+enum weft_refusal {
+	WEFT_REFUSED_HANDOFF_MAX, /* as many threads run on as may */
+	WEFT_REFUSED_THREADS,     /* no thread to be had that could take the P */
+	WEFT_REFUSED_RUNTIME,     /* it was in the runtime */
+	/* by signal only */
+	WEFT_REFUSED_LIBRARY, /* in a library, or called back by one */
+	WEFT_REFUSED_LOCKS,   /* it holds a lock of pthread's */
+	WEFT_REFUSED_WALK,    /* its stack could not be walked exactly */
+	WEFT_REFUSED_STACK,   /* too little stack left */
+	WEFT_REFUSED_STATE,   /* registers that can't be saved (AMX) */
+	WEFT_REFUSED_LATE,    /* no answer */
+	WEFT_REFUSED_N
+};
+const char *weft_read_refusal(int i); /* a word for it */
+
 #define WEFT_REASONS_MAX 32
 struct weft_counters {
 	int maxprocs, threads, idle_procs;
 	uint64_t created, live;                         /* goroutines */
 	uint64_t running, runnable, waiting, not_in_go; /* a look without stopping: need not add up */
-	uint64_t switches, steals, handoffs, spurious_wakes;
+	uint64_t switches, steals, spurious_wakes;
+	uint64_t preempted;     /* goroutines interrupted by signal */
+	uint64_t parked_locked; /* waits of goroutines that held a lock of pthread's */
+	uint64_t handovers;     /* wake-ups that put the woken next on the waker's P */
+	/* Ps taken from a goroutine that ran on: at the end of its slice, in a system call, in a declared section */
+	uint64_t handoffs_slice, handoffs_blocked, handoffs_section;
+	uint64_t handed_off, handoff_max; /* of those that ended a slice: how many have not come back; the limit */
+	uint64_t preempt_refused[WEFT_REFUSED_N];
 	uint64_t parks[WEFT_REASONS_MAX]; /* by reason */
 	int runq_n;
 	uint32_t runq[256]; /* length per P */
@@ -166,9 +190,21 @@ struct weft_counters {
 };
 void weft_read_counters(struct weft_counters *out);
 
+/* System calls that were found blocking a P, by where they are made.  Fill at most cap; returns how many
+ * there are. */
+struct weft_blocked_call {
+	uint32_t instance, stack; /* weft_read_stack() */
+	int syscall;              /* -1: not known */
+	uint64_t count;
+	int64_t ns; /* that those took which have returned */
+};
+size_t weft_read_blocked(struct weft_blocked_call *out, size_t cap);
+uint64_t weft_read_blocked_lost(void); /* calls that found no room there */
+
 struct weft_inst_info {
 	const char *name;
 	uint64_t live, created;
+	uint64_t blocked; /* calls found blocking a P that its goroutines had not declared */
 	bool cancelled;
 };
 /* Fill at most cap; returns how many instances there are (numbers 1..n in order). */

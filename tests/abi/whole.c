@@ -70,6 +70,8 @@ static void worker(void *arg)
 			break;
 		(void)weft_sleep(s->pause);
 		weft_yield();
+		if (weft_checkpoint() < 0)
+			break;
 	}
 }
 
@@ -148,10 +150,27 @@ static int contexts(struct state *s)
 	return weft_group_free(g);
 }
 
+static void blocks(void *arg)
+{
+	struct state *s = arg;
+
+	weft_lock_thread();
+	WEFT_BLOCKING
+	{
+		s->done += (int)s->limit;
+		if (s->done < 0)
+			continue;
+	}
+	if (WEFT_SYSCALL(s->done) < 0 || weft_maxprocs(0) > weft_ncpu())
+		(void)weft_maxprocs_default();
+	weft_unlock_thread();
+}
+
 static void *foreign(weft_inst *inst, struct state *s)
 {
 	if (weft_enter(inst) == 0) {
 		(void)weft_go(worker, s);
+		(void)weft_go(blocks, s);
 		weft_leave();
 	}
 	(void)weft_go_in(inst, worker, s);

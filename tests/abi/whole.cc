@@ -24,6 +24,7 @@ void worker(void *arg)
 		weft::labelled label("job", std::to_string(job).c_str());
 		weft::locked hold(&s->lock);
 		weft::timeout limit(WEFT_SEC);
+		weft::blocking section;
 
 		s->seen->push_back(std::to_string(job));
 	}

@@ -100,12 +100,42 @@ static void two_needed(void)
 	world_thread("foreign", foreign_puts_two, first);
 }
 
+/* It lends its P, and does not come back before the other has run. */
+static void lends(void *arg)
+{
+	(void)arg;
+	weft_block_enter();
+	mc_wait_eq(&second_ran, 1);
+	weft_block_exit();
+}
+
+static void passes_on(void *arg)
+{
+	struct m *m = arg;
+
+	mc_wait_eq(&m->own, RT_LENT);
+	rt_p_pass(rt_retake(m));
+}
+
+static void retaken(void)
+{
+	struct m *m;
+
+	world_new(1);
+	m = world_m("M0", 0);
+	world_m("M1", -1);
+	start_on(0, world_g(lends, NULL));
+	world_thread("sysmon", passes_on, m);
+	world_thread("foreign", foreign_put, world_g(second, NULL));
+}
+
 #ifndef WORLD_POLLER
 const struct mc_case mc_cases[] = {
 	{ "idle: a thread adds work, the only P goes idle", one_p, world_ended, 0 },
 	{ "idle: a worker spawns, the other goes idle", two_workers, world_ended, 2 },
 	{ "idle: two goroutines that need two workers", two_needed, world_ended, 2 },
 	{ "idle: one is made runnable, the other goes idle", ready_and_wait, world_ended, 2 },
+	{ "idle: a lent P is taken, a thread adds work", retaken, world_ended, 2 },
 	{ NULL, NULL, NULL, 0 },
 };
 #endif

@@ -22,6 +22,14 @@ static void use(struct p *p)
 	uses++;
 }
 
+static void use_own(void)
+{
+	struct m *m = rt_enter(rt_self());
+
+	use(ld(&m->p));
+	rt_leave(m);
+}
+
 static void goroutine(void *arg)
 {
 	struct m *m = rt_self();
@@ -51,9 +59,43 @@ static struct m *wait_for_p(struct m *m)
 /* Takes it, uses it, and lays it down for others. */
 static void revoker(void *arg)
 {
-	struct p *p = rt_revoke(arg);
+	struct p *p = rt_revoke(arg, RT_LOST_BLOCKED, 0);
 
 	mc_note(p ? "has the P" : "could not");
+	if (!p)
+		return;
+	use(p);
+	rt_lock(&sched.lock);
+	rt_idle_p_put(p);
+	rt_unlock(&sched.lock);
+}
+
+/* In a section and out of it; what it does inside is nobody's business. */
+static void sections(void *arg)
+{
+	for (intptr_t n = (intptr_t)arg; n > 0; n--) {
+		weft_block_enter();
+		weft_block_exit();
+		use_own();
+	}
+}
+
+/* A call that enters the runtime from inside ends the section early. */
+static void section_with_call(void *arg)
+{
+	(void)arg;
+	weft_block_enter();
+	use_own();
+	weft_block_exit();
+	use_own();
+}
+
+/* Takes what is lent, uses it, and lays it down for others. */
+static void retaker(void *arg)
+{
+	struct p *p = rt_retake(arg);
+
+	mc_note(p ? "has the lent P" : "nothing is lent");
 	if (!p)
 		return;
 	use(p);
@@ -95,6 +137,8 @@ static struct m *m_outside(const char *name, void (*fn)(void *), void *arg, bool
 	st(&m->in_rt, in_rt);
 	rt_p_acquire(m, p);
 	st(&m->cur, world_g(NULL, NULL));
+	st(&ld(&m->cur)->status, RT_G_RUNNING);
+	rt_seq_begin(ld(&m->cur));
 	m_of[n_threads++] = m;
 	mc_thread(name, fn, arg ? arg : m);
 	return m;
@@ -124,10 +168,39 @@ static void two_ms(void)
 	struct m *m0, *m1;
 
 	world_new(2);
-	m0 = m_outside("goroutine 0", goroutine, (void *)2, false);
+	m0 = m_outside("goroutine 0", goroutine, (void *)1, false);
 	m1 = m_outside("goroutine 1", goroutine, (void *)1, false);
 	world_thread("revoker of 0", revoker, m0);
 	world_thread("revoker of 1", revoker, m1);
+}
+
+static void lent(void)
+{
+	struct m *m;
+
+	world_new(1);
+	m = m_outside("goroutine", sections, (void *)2, false);
+	world_thread("retaker", retaker, m);
+}
+
+static void lent_and_revoked(void)
+{
+	struct m *m;
+
+	world_new(1);
+	m = m_outside("goroutine", sections, (void *)1, false);
+	world_thread("retaker", retaker, m);
+	world_thread("revoker", revoker, m);
+}
+
+static void lent_with_borrower(void)
+{
+	struct m *m;
+
+	world_new(1);
+	m = m_outside("goroutine", section_with_call, NULL, false);
+	world_thread("retaker", retaker, m);
+	world_thread("borrower", borrower, m);
 }
 
 static void release(void)
@@ -148,6 +221,23 @@ static void all_counted(void)
 		mc_fail("%u uses of a P, %u are to be seen", uses, n);
 }
 
+/* Out of its sections it runs, on a P, and readers know. */
+static void out_of_sections(void)
+{
+	const struct g *g = ld(&ms[0].cur);
+
+	all_counted();
+	MC_CHECK(RT_G_STATUS(ld(&g->status)) == RT_G_RUNNING && g->sections == 0 && ld(&g->seq) % 2);
+}
+
+static void out_or_revoked(void)
+{
+	const struct g *g = ld(&ms[0].cur);
+
+	all_counted();
+	MC_CHECK(RT_G_STATUS(ld(&g->status)) != RT_G_SYSCALL && g->sections == 0 && ld(&g->seq) % 2);
+}
+
 static void given_up(void)
 {
 	all_counted();
@@ -159,5 +249,8 @@ const struct mc_case mc_cases[] = {
 	{ "revoke: beside it one borrows", with_borrower, all_counted, 0 },
 	{ "revoke: two Ps, two revoke", two_ms, all_counted, 0 },
 	{ "revoke: a worker gives its P up meanwhile", release, given_up, 0 },
+	{ "revoke: two blocking sections, one retakes", lent, out_of_sections, 0 },
+	{ "revoke: a blocking section, one retakes, one revokes", lent_and_revoked, out_or_revoked, 0 },
+	{ "revoke: a call inside a section, one retakes, one borrows", lent_with_borrower, out_of_sections, 0 },
 	{ NULL, NULL, NULL, 0 },
 };

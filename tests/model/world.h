@@ -1,7 +1,7 @@
 /* world.h - the real scheduler with a few Ms, Ps and goroutines, for the models that include it.
  *
- * Real are sched.c, idle.c, runq.c, revoke.c, timer.c, inst.c, rt_switch() and what rt.h has inline; rt_note from
- * lock.c as well.  Stood in for: locks (plain_lock.h), clock, recorder (off), arenas, birth and death of
+ * Real are sched.c, idle.c, runq.c, revoke.c, block.c, timer.c, inst.c, rt_switch() and what rt.h has inline; rt_note
+ * from lock.c as well.  Stood in for: locks (plain_lock.h), clock, recorder (off), arenas, birth and death of
  * goroutines.  Every M is a thread of the model; a goroutine is code on a stack of its own that moves from
  * one to the other.
  *
@@ -35,6 +35,10 @@
 #endif
 #include <revoke.c>
 #undef rt_requeue
+#include <block.c>
+#define put pinned_put
+#include <pin.c>
+#undef put
 
 #define WORLD_MS 3
 #define WORLD_PS 2
@@ -112,9 +116,9 @@ void rt_rec_release(struct m *m)
 {
 	(void)m;
 }
-void rt_record_foreign(enum rt_event ev, uint64_t subject, uint32_t seq)
+void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq)
 {
-	(void)ev, (void)subject, (void)seq;
+	(void)ev, (void)p, (void)subject, (void)stack, (void)seq;
 }
 void *rt_map(size_t bytes)
 {
@@ -143,6 +147,18 @@ void rt_ctx_end_all(struct weft_inst *inst)
 void rt_ctx_root(struct weft_inst *inst)
 {
 	(void)inst;
+}
+bool rt_m_may_start(void)
+{
+	return true;
+}
+void rt_blocked_time(struct rt_blocked *e, int64_t ns)
+{
+	(void)e, (void)ns;
+}
+int64_t rt_tsc_to_ns(uint64_t tsc)
+{
+	return (int64_t)tsc;
 }
 struct g *rt_foreign_g(void)
 {
@@ -278,6 +294,7 @@ static void world_new(uint32_t n_ps)
 	st(&sched.maxprocs, n_ps);
 	st(&sched.n_ps, n_ps);
 	st(&sched.n_active, n_ps);
+	rt_spare_ns = INT64_MAX;
 	for (uint32_t i = n_ps; i-- > 0;) {
 		struct p *p = sched.ps[i] = &ps[i];
 

@@ -41,7 +41,7 @@ bool inside_revoke(uint64_t *rng)
 		rt_unborrow(m);
 		return true;
 	}
-	p = rt_revoke(m);
+	p = rt_revoke(m, RT_LOST_BLOCKED, 0);
 	if (!p)
 		return false;
 	spin(rnd_in(rng, 0, 300));

@@ -244,12 +244,8 @@ static const struct {
 	{ "{\"log\":{\"level\":null}}", "f:1: log.level: this is null; allowed: \"error\", \"warn\", \"notice\", "
 					"\"info\" or \"debug\"" },
 	/* not in this version */
-	{ RT("\"preempt\":\"signal\""),
-	  "f:1: runtime.preempt: what this value asks for is not in this version of weftd; allowed: \"handoff\"" },
-	{ RT("\"handoff_max\":4"),
-	  "f:1: runtime.handoff_max: what this value asks for is not in this version of weftd; allowed: \"auto\"" },
-	{ INST("\"name\":\"a\",\"plugin\":\"p\",\"preempt\":\"signal\""),
-	  "f:1: instances[0].preempt: what this value asks for is not in this version of weftd; allowed: \"handoff\"" },
+	{ RT("\"handoff_max\":0"),
+	  "f:1: runtime.handoff_max: this is the number 0; allowed: a whole number from 1 to 10000, or \"auto\"" },
 	/* listen */
 	{ "{\"http\":{\"listen\":\"127.0.0.1:6060\"}}",
 	  "f:1: http.listen: this is the string \"127.0.0.1:6060\"; allowed: a list of at most 64 different "

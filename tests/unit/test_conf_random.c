@@ -232,6 +232,7 @@ static void put_row(struct text *t, const struct conf_row *row)
 	static const char *const size[] = { "0",          "262144",    "262145",     "\"256KiB\"",
 					    "\"1.5MiB\"", "\"64GiB\"", "68719476735" };
 	static const char *const strings[] = { "null", "\"/x\"", "\"\\\" \\\\ \\n \xc3\xa9\"" };
+	unsigned n_words = 0;
 	char buf[64];
 
 	if (row->have) {
@@ -259,7 +260,9 @@ static void put_row(struct text *t, const struct conf_row *row)
 		break;
 	case CONF_T_WORD:
 	case CONF_T_SWITCH:
-		snprintf(buf, sizeof buf, "\"%s\"", row->words[below(row->type == CONF_T_SWITCH ? 2 : 5)]);
+		while (row->words[n_words])
+			n_words++;
+		snprintf(buf, sizeof buf, "\"%s\"", row->words[below(n_words)]);
 		put(t, buf);
 		break;
 	case CONF_T_STRINGS:
@@ -400,6 +403,7 @@ static void check_same(const struct conf *a, const struct conf *b)
 	ck_assert_int_eq(a->runtime.max_goroutines, b->runtime.max_goroutines);
 	ck_assert_str_eq(a->runtime.preempt, b->runtime.preempt);
 	ck_assert_int_eq(a->runtime.handoff_max, b->runtime.handoff_max);
+	ck_assert_int_eq(a->runtime.max_threads, b->runtime.max_threads);
 	ck_assert_int_eq(a->runtime.init_timeout, b->runtime.init_timeout);
 	ck_assert(a->runtime.traceback_full == b->runtime.traceback_full);
 	ck_assert_int_eq(a->runtime.recorder_memory, b->runtime.recorder_memory);

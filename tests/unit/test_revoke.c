@@ -1,7 +1,7 @@
 /* test_revoke.c - taking the P from a goroutine that runs plugin code. */
 #include <stdatomic.h>
 
-#include "rt.h"
+#include "retake.h"
 #include "rtest.h"
 
 static _Atomic bool let_go;
@@ -49,15 +49,16 @@ START_TEST(a_revoked_p_runs_others_and_the_hog_comes_back)
 	struct weft_counters c;
 	struct p *p;
 
+	rt_slice_ns = INT64_MAX; /* nobody else takes the P */
 	rtest_begin(1);
 	weft_go_in(inst, hog, &done);
 	rtest_wait(hog_runs, NULL, "the hog runs");
 	for (int i = 0; i < 10; i++)
 		weft_go_in(inst, add_one, &others);
 
-	p = rt_revoke(m_of(hog_id));
+	p = rt_revoke(m_of(hog_id), RT_LOST_BLOCKED, 0);
 	ck_assert_ptr_nonnull(p);
-	ck_assert_ptr_null(rt_revoke(m_of(hog_id))); /* it has none any more */
+	ck_assert_ptr_null(rt_revoke(m_of(hog_id), RT_LOST_BLOCKED, 0)); /* it has none any more */
 	ck_assert_uint_eq(ld(&rt_g_of((uintptr_t)ld(&m_of(hog_id)->cur))->status), RT_G_DETACHED);
 	rt_run_p(p, false);
 
@@ -77,12 +78,13 @@ START_TEST(a_p_is_not_taken_from_an_m_inside_the_runtime)
 	struct m *m;
 	static _Atomic int done;
 
+	rt_slice_ns = INT64_MAX; /* nobody else takes the P */
 	rtest_begin(1);
 	weft_go_in(inst, hog, &done);
 	rtest_wait(hog_runs, NULL, "the hog runs");
 	m = m_of(hog_id);
 	st(&m->in_rt, 1); /* as if it were inside */
-	ck_assert_ptr_null(rt_revoke(m));
+	ck_assert_ptr_null(rt_revoke(m, RT_LOST_BLOCKED, 0));
 	ck_assert_uint_eq(ld(&m->own), RT_OWNED);
 	st(&m->in_rt, 0);
 	let_go = true;
@@ -136,7 +138,7 @@ START_TEST(random_revocations_lose_nobody)
 	     spent = weft_now() - begin) {
 		uint32_t n = ld(&rt_n_ms);
 		struct m *m = ld(&rt_ms[rtest_random(&rng) % n]);
-		struct p *p = m && ld(&m->cur) != &m->g0 ? rt_revoke(m) : NULL;
+		struct p *p = m && ld(&m->cur) != &m->g0 ? rt_revoke(m, RT_LOST_BLOCKED, 0) : NULL;
 
 		if (p) {
 			rt_run_p(p, false);
@@ -172,11 +174,12 @@ START_TEST(an_m_that_lost_its_p_keeps_no_chunk_of_the_recorder)
 	struct weft_host_opts opts = { .maxprocs = 1, .recorder_bytes = 1 << 20 };
 	struct p *p;
 
+	rt_slice_ns = INT64_MAX; /* nobody else takes the P */
 	rtest_begin_with(&opts);
 	keep_p = true;
 	weft_go_in(inst, hog, &done);
 	rtest_wait(hog_runs, NULL, "the hog runs");
-	p = rt_revoke(m_of(hog_id));
+	p = rt_revoke(m_of(hog_id), RT_LOST_BLOCKED, 0);
 	ck_assert_ptr_nonnull(p);
 	weft_go_in(inst, keeps_p, &kept);
 	rt_run_p(p, false);

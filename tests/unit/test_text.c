@@ -267,7 +267,8 @@ START_TEST(headers_say_state_and_whole_minutes)
 		{ WEFT_G_WAITING, 0, MINUTE, "goroutine 7 [waiting, 1 minutes]:\n\n" },
 		{ WEFT_G_WAITING, 0, NOW, "goroutine 7 [waiting]:\n\n" }, /* since 0: unknown */
 		{ WEFT_G_WAITING, WEFT_GF_APPROX, 90 * MINUTE, "goroutine 7 [waiting (approx.), 90 minutes]:\n\n" },
-		{ WEFT_G_DETACHED, 0, 3 * MINUTE, "goroutine 7 [syscall, 3 minutes]:\n\n" },
+		{ WEFT_G_DETACHED, 0, 3 * MINUTE, "goroutine 7 [running]:\n\n" },
+		{ WEFT_G_SYSCALL, 0, 3 * MINUTE, "goroutine 7 [syscall, 3 minutes]:\n\n" },
 		{ WEFT_G_RUNNING, WEFT_GF_BLOCKED, 2 * MINUTE + 1, "goroutine 7 [syscall, 2 minutes]:\n\n" },
 	};
 	struct weft_goroutine g = { .id = 7, .reason = 30, .status = t[_i].status, .flags = t[_i].flags };
@@ -276,7 +277,7 @@ START_TEST(headers_say_state_and_whole_minutes)
 	check_dump(&g, t[_i].want);
 }
 END_TEST
-#define HEADERS 8
+#define HEADERS 9
 
 START_TEST(reason_of_a_wait_is_quoted_as_it_is)
 {

@@ -1,0 +1,127 @@
+/* block.c - declared blocking sections: the goroutine says that its thread may sleep now, and lends its P.
+ *
+ * Between weft_block_enter() and weft_block_exit() own is LENT: the P stays with the M until somebody has work for it
+ * (sysmon, after SECTION_LENT there).  So a short section costs two compare-and-swaps and no system call; one that
+ * is known to last gives its P away at once (rt_section_begin() with lasting).
+ *
+ *	goroutine				who retakes (revoke.c)
+ *	everything it did to the P
+ *	own: OWNED -> LENT by CAS		own: LENT -> REVOKING by CAS
+ *	... the section ...			the P is ours; own = NO_P
+ *	own: LENT -> OWNED by CAS
+ *	  failed: as after a revocation
+ *
+ * The first CAS may have to wait for one who looks at the P for a moment (rt_borrow()).
+ *
+ * For readers the goroutine stands still meanwhile: status SYSCALL, an even seq, and sp, pc, fp of the place that
+ * called weft_block_enter(), above which the stack does not change (gread.c).  The frame of that caller has to
+ * last as long as the section.
+ *
+ * Sections may lie in one another: the outermost counts.  A call in a section that enters the runtime takes the P
+ * back and so ends it early; what follows is seen as any other code. */
+#include "idle.h"
+#include "rt.h"
+
+/* Where a section's caller goes on, as its frame pointer chain says at frame. */
+static void publish_section(struct m *m, struct g *g, void *const *frame)
+{
+	st(&m->block_pc, (uintptr_t)frame[1]);
+	st(&m->block_fp, (uintptr_t)frame[0]);
+	st(&g->sp, (uintptr_t)(frame + 2));
+	st(&g->since_tsc, rt_rec_on ? m->tsc : rt_tsc());
+	st_rel(&g->status, RT_G_SYSCALL);
+	rt_seq_end(g);
+}
+
+static void lend(struct m *m)
+{
+	uint32_t owned = RT_OWNED;
+
+	while (!cas(&m->own, &owned, RT_LENT)) { /* pairs with the CAS in rt_retake() */
+		owned = RT_OWNED;
+		rt_pause();
+	}
+}
+
+/* m: in the runtime, and out of it afterwards.  Only a lasting section is passed on here: otherwise the P lies there
+ * for whoever needs it. */
+void rt_section_begin(struct m *m, void *frame, bool lasting)
+{
+	struct g *g = ld(&m->cur);
+	struct p *p = ld(&m->p);
+
+	if (rt_rec_on) {
+		m->tsc = rt_tsc();
+		rt_record(m, RT_EV_SYSCALL_BEGIN, 0, ld(&g->id), ld(&g->id), rt_stack_here(m, frame), ++p->trace_seq);
+	}
+	publish_section(m, g, frame);
+	bump(&m->sections, 1);
+	lend(m);
+	st_rel(&m->in_rt, 0);
+	if (lasting && (p = rt_retake(m)))
+		rt_p_pass(p);
+}
+
+/* Take the P back that was lent.  False: somebody else has it; rt_enter_slow() sees to the rest. */
+bool rt_section_end(struct m *m)
+{
+	uint32_t lent = RT_LENT;
+	struct g *g = ld(&m->cur);
+
+	if (unlikely(!cas(&m->own, &lent, RT_OWNED))) /* pairs with the CAS in rt_retake() */
+		return false;
+	rt_seq_begin(g);
+	st(&g->status, RT_G_RUNNING);
+	if (rt_rec_on) {
+		m->tsc = rt_tsc();
+		rt_record(m, RT_EV_SYSCALL_END, 0, ld(&g->id), ld(&g->id), 0, ld(&m->p)->trace_seq);
+	}
+	return true;
+}
+
+static inline void enter(void *frame, bool lasting)
+{
+	struct m *m = rt_self();
+	struct g *g;
+
+	if (!m)
+		return;
+	g = ld(&m->cur);
+	if (!(g->marks & RT_SECTIONS)) {
+		g->marks |= RT_SECTIONS;
+		g->sections = 0;
+	}
+	if (g->sections++)
+		return;
+	m = rt_enter(m);
+	rt_section_begin(m, frame, lasting);
+}
+
+RT_NOINLINE void weft_block_enter(void)
+{
+	enter(__builtin_frame_address(0), false);
+}
+
+/* For the runtime's own calls that take long whenever they are made. */
+RT_NOINLINE void rt_block_enter_lasting(void)
+{
+	enter(__builtin_frame_address(0), true);
+}
+
+void weft_block_exit(void)
+{
+	struct m *m = rt_self();
+	struct g *g;
+
+	if (!m)
+		return;
+	g = ld(&m->cur);
+	if (!(g->marks & RT_SECTIONS) || !g->sections)
+		rt_fatal("weft_block_exit: the goroutine is in no blocking section");
+	if (--g->sections || ld(&g->status) != RT_G_SYSCALL)
+		return; /* still in an outer one, or a call of ours has ended it */
+	st(&m->in_rt, 1);
+	if (unlikely(!rt_section_end(m)))
+		m = rt_enter_slow(m);
+	rt_leave(m);
+}

@@ -1,0 +1,161 @@
+/* pin.c - goroutines that run on one thread only.
+ *
+ * A pinned goroutine (RT_PINNED) stands in the same queues as all others and may be taken from them by any worker,
+ * which then sends it home, to the M it is pinned to:
+ *
+ *	home idles		it gets the worker's P and the goroutine, and runs at once
+ *	home runs others	the goroutine joins home's own queue, which takes turns with the rest (idle.c)
+ *	home has no P		likewise; before home idles it puts them back, at the head of the global queue
+ *
+ * So an M whose pinned goroutine waits goes on to run others; one of those that never comes back keeps the pinned
+ * one waiting.  An M ends with the last goroutine that is pinned to it, when that returns without unlocking.
+ *
+ * home's queue and the way it idles are under sched.lock, so none is left behind by one that goes to sleep. */
+#include "idle.h"
+#include "rt.h"
+
+/* --- Queues ------------------------------------------------------------------------------------------ */
+
+/* Append to home's queue; under sched.lock. */
+static void put(struct m *home, struct g *g)
+{
+	g->next = NULL;
+	if (home->pinned_tail)
+		home->pinned_tail->next = g;
+	else
+		home->pinned_head = g;
+	home->pinned_tail = g;
+	st(&home->n_pinned, ld(&home->n_pinned) + 1);
+}
+
+void rt_send_home(struct m *m, struct g *g)
+{
+	struct m *home = g->pin;
+
+	rt_lock(&sched.lock);
+	if (!rt_idle_m_remove(home)) {
+		put(home, g);
+		rt_unlock(&sched.lock);
+		return;
+	}
+	home->next_p = rt_p_release(m);
+	home->stray = g;
+	rt_unlock(&sched.lock);
+	rt_idle_m_wake(home);
+}
+
+struct g *rt_pinned_get(struct m *m)
+{
+	struct g *g;
+
+	rt_lock(&sched.lock);
+	g = m->pinned_head;
+	if (g) {
+		m->pinned_head = g->next;
+		if (!g->next)
+			m->pinned_tail = NULL;
+		st(&m->n_pinned, ld(&m->n_pinned) - 1);
+	}
+	rt_unlock(&sched.lock);
+	return g;
+}
+
+uint32_t rt_pinned_give_back(struct m *m)
+{
+	uint32_t n = ld(&m->n_pinned);
+
+	if (!n)
+		return 0;
+	m->pinned_tail->next = sched.global_head;
+	if (!sched.global_head)
+		sched.global_tail = m->pinned_tail;
+	sched.global_head = m->pinned_head;
+	st(&sched.n_global, ld(&sched.n_global) + n);
+	m->pinned_head = m->pinned_tail = NULL;
+	st(&m->n_pinned, 0);
+	return n;
+}
+
+void rt_global_put_first(struct g *g)
+{
+	rt_lock(&sched.lock);
+	g->next = sched.global_head;
+	if (!sched.global_head)
+		sched.global_tail = g;
+	sched.global_head = g;
+	st(&sched.n_global, ld(&sched.n_global) + 1);
+	rt_unlock(&sched.lock);
+}
+
+/* --- Pinning ------------------------------------------------------------------------------------------ */
+
+/* The goroutine runs on m until it calls something that may switch: nothing here does. */
+void weft_lock_thread(void)
+{
+	struct m *m = rt_self();
+	struct g *g;
+
+	if (!m)
+		return;
+	g = ld(&m->cur);
+	if ((g->marks & (RT_PINNED | RT_ASYNC)) == RT_PINNED) {
+		if (++g->pins == 0)
+			rt_fatal("weft_lock_thread: called 65,536 times without weft_unlock_thread");
+		return;
+	}
+	g->pins = 1;
+	rt_pin_async(m, g);
+	g->marks &= (uint8_t)~RT_ASYNC;
+}
+
+void weft_unlock_thread(void)
+{
+	struct m *m = rt_self();
+	struct g *g;
+
+	if (!m)
+		return;
+	g = ld(&m->cur);
+	if ((g->marks & (RT_PINNED | RT_ASYNC)) != RT_PINNED)
+		rt_fatal("weft_unlock_thread: the goroutine is not locked to its thread");
+	if (--g->pins)
+		return;
+	g->marks &= (uint8_t)~RT_PINNED;
+	m->n_homes--;
+}
+
+void rt_pin_async(struct m *m, struct g *g)
+{
+	if (g->marks & RT_PINNED)
+		return;
+	g->marks |= RT_PINNED | RT_ASYNC;
+	g->pin = m;
+	m->n_homes++;
+}
+
+void rt_pin_change(struct m *m, struct g *g)
+{
+	if (m->plocks) {
+		rt_pin_async(m, g);
+		g->marks |= RT_PLOCKS;
+		g->plocks = m->plocks;
+		m->plocks = 0;
+		if (ld(&m->p))
+			bump(&ld(&m->p)->parked_locked, 1);
+	} else {
+		g->marks &= (uint8_t) ~(RT_PINNED | RT_ASYNC);
+		m->n_homes--;
+	}
+}
+
+bool rt_marks_exit(struct m *m, struct g *g)
+{
+	uint8_t pinned = g->marks & (RT_PINNED | RT_ASYNC);
+
+	g->marks = 0;
+	if (!pinned)
+		return false;
+	m->n_homes--;
+	m->leave = pinned == RT_PINNED && m->n_homes == 0; /* the other kind returns with a lock held: let it */
+	return m->leave;
+}

@@ -1,0 +1,381 @@
+/* test_preempt.c - slices ended by signal: where they may be, and that nobody notices. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "retake.h"
+#include "rtest.h"
+
+static _Atomic bool stop;
+static _Atomic int n_begun, n_wrong, n_moves;
+
+/* --- Everything that code can be using ---------------------------------------------------------------------------- */
+
+struct state {
+	uint64_t vec[3][8];
+	uint64_t gpr[6];
+	uint64_t red_zone, mask;
+	double x87[2];
+	uint32_t mxcsr;
+	uint16_t cw, pad;
+	uint64_t flags;
+};
+
+static bool have_avx512;
+
+/* Load all of it from *in, spin, store all of it to *out. */
+#define SPIN                                                                                                           \
+	"1: decq %%rcx\n"                                                                                              \
+	"jnz 1b\n"
+#define LOAD                                                                                                           \
+	"movq -120(%%rsp), %%rax\n"                                                                                    \
+	"pushq %%rax\n" /* what the compiler may have there */                                                         \
+	"pushq %%rbx\n"                                                                                                \
+	"subq $128, %%rsp\n"                                                                                           \
+	"movq 240(%%rdi), %%rax\n"                                                                                     \
+	"movq %%rax, -120(%%rsp)\n"                                                                                    \
+	"fninit\n"                                                                                                     \
+	"fldl 256(%%rdi)\n"                                                                                            \
+	"fldl 264(%%rdi)\n"                                                                                            \
+	"fldcw 276(%%rdi)\n"                                                                                           \
+	"ldmxcsr 272(%%rdi)\n"                                                                                         \
+	"movq 192(%%rdi), %%rax\n"                                                                                     \
+	"movq 200(%%rdi), %%rbx\n"                                                                                     \
+	"movq 208(%%rdi), %%rdx\n"                                                                                     \
+	"movq 216(%%rdi), %%r8\n"                                                                                      \
+	"movq 224(%%rdi), %%r12\n"                                                                                     \
+	"movq 232(%%rdi), %%r15\n"                                                                                     \
+	"std\n"
+#define STORE                                                                                                          \
+	"movq %%rax, 192(%%rsi)\n"                                                                                     \
+	"pushfq\n"                                                                                                     \
+	"popq %%rax\n"                                                                                                 \
+	"cld\n"                                                                                                        \
+	"andq $0x400, %%rax\n"                                                                                         \
+	"movq %%rax, 280(%%rsi)\n"                                                                                     \
+	"movq %%rbx, 200(%%rsi)\n"                                                                                     \
+	"movq %%rdx, 208(%%rsi)\n"                                                                                     \
+	"movq %%r8, 216(%%rsi)\n"                                                                                      \
+	"movq %%r12, 224(%%rsi)\n"                                                                                     \
+	"movq %%r15, 232(%%rsi)\n"                                                                                     \
+	"stmxcsr 272(%%rsi)\n"                                                                                         \
+	"fnstcw 276(%%rsi)\n"                                                                                          \
+	"fstpl 264(%%rsi)\n"                                                                                           \
+	"fstpl 256(%%rsi)\n"                                                                                           \
+	"fninit\n"                                                                                                     \
+	"pushq $0x1f80\n"                                                                                              \
+	"ldmxcsr (%%rsp)\n"                                                                                            \
+	"addq $8, %%rsp\n"                                                                                             \
+	"movq -120(%%rsp), %%rax\n"                                                                                    \
+	"movq %%rax, 240(%%rsi)\n"                                                                                     \
+	"addq $128, %%rsp\n"                                                                                           \
+	"popq %%rbx\n"                                                                                                 \
+	"popq %%rax\n"                                                                                                 \
+	"movq %%rax, -120(%%rsp)\n"
+#define USED "rax", "rdx", "r8", "r12", "r15", "cc", "memory"
+_Static_assert(offsetof(struct state, gpr) == 192 && offsetof(struct state, red_zone) == 240 &&
+		       offsetof(struct state, x87) == 256 && offsetof(struct state, mxcsr) == 272 &&
+		       offsetof(struct state, cw) == 276 && offsetof(struct state, flags) == 280,
+	       "the assembly knows them");
+
+static __attribute__((noinline, target("avx512f"))) void spin_avx512(const struct state *in, struct state *out,
+								     uint64_t n)
+{
+	__asm__ __volatile__("vmovdqu64 (%%rdi), %%zmm3\n"
+			     "vmovdqu64 64(%%rdi), %%zmm17\n"
+			     "vmovdqu64 128(%%rdi), %%zmm31\n"
+			     "movl 248(%%rdi), %%eax\n"
+			     "kmovw %%eax, %%k3\n" LOAD SPIN "vmovdqu64 %%zmm3, (%%rsi)\n"
+			     "vmovdqu64 %%zmm17, 64(%%rsi)\n"
+			     "vmovdqu64 %%zmm31, 128(%%rsi)\n" STORE "kmovw %%k3, %%eax\n"
+			     "movl %%eax, 248(%%rsi)\n"
+			     "vzeroupper\n"
+			     : "+c"(n)
+			     : "D"(in), "S"(out)
+			     : USED, "xmm3", "xmm17", "xmm31", "k3");
+}
+
+static __attribute__((noinline)) void spin_sse(const struct state *in, struct state *out, uint64_t n)
+{
+	memcpy(out, in, sizeof *out); /* what is not there is right */
+	__asm__ __volatile__("movdqu (%%rdi), %%xmm3\n"
+			     "movdqu 64(%%rdi), %%xmm12\n" LOAD SPIN "movdqu %%xmm3, (%%rsi)\n"
+			     "movdqu %%xmm12, 64(%%rsi)\n" STORE
+			     : "+c"(n)
+			     : "D"(in), "S"(out)
+			     : USED, "xmm3", "xmm12");
+}
+
+static void uses_everything(void *arg)
+{
+	uint64_t rng = weft_goid() * 7919 + 1;
+	int tid = gettid();
+
+	(void)arg;
+	n_begun++;
+	while (!stop) {
+		struct state in, out;
+
+		memset(&in, 0, sizeof in);
+		memset(&out, 0, sizeof out);
+		for (size_t i = 0; i < sizeof in.vec / 8; i++)
+			(&in.vec[0][0])[i] = rtest_random(&rng);
+		for (int i = 0; i < 6; i++)
+			in.gpr[i] = rtest_random(&rng);
+		in.red_zone = rtest_random(&rng);
+		in.mask = rtest_random(&rng) & 0xffff;
+		in.x87[0] = (double)(rtest_random(&rng) >> 20);
+		in.x87[1] = (double)(rtest_random(&rng) >> 20);
+		in.mxcsr = rtest_random(&rng) % 2 ? 0x1f80 : 0x7f80; /* rounding: nearest, to zero */
+		in.cw = rtest_random(&rng) % 2 ? 0x37f : 0xf7f;
+		in.flags = 0x400; /* the direction */
+		if (have_avx512)
+			spin_avx512(&in, &out, 20000);
+		else
+			spin_sse(&in, &out, 20000);
+		n_wrong += memcmp(&in, &out, sizeof in) != 0;
+		if (rtest_random(&rng) % 64 == 0) {
+			rt_block_enter_lasting(); /* from which it comes back without a P, to another thread */
+			usleep(200);
+			weft_block_exit();
+			n_moves += gettid() != tid;
+			tid = gettid();
+		}
+	}
+}
+
+#define WANTED 100000
+
+/* As sysmon does, but all the time. */
+static void ask_all(void)
+{
+	for (uint32_t i = 0; i < ld_acq(&rt_n_ms); i++) {
+		struct m *m = ld_acq(&rt_ms[i]);
+
+		if (m && ld(&m->tid) && ld(&m->own) == RT_OWNED && ld(&m->cur) != &m->g0 && !ld(&m->preempt))
+			rt_preempt_ask(m);
+	}
+}
+
+START_TEST(an_interrupted_goroutine_has_lost_nothing)
+{
+	struct weft_counters c = { 0 };
+	int64_t until = weft_now() + 140 * WEFT_SEC;
+
+	have_avx512 = __builtin_cpu_supports("avx512f");
+	rt_preempt_program = true;
+	rt_slice_ns = INT64_MAX;
+	rtest_begin(2);
+	for (int i = 0; i < 8; i++)
+		weft_go_in(inst, uses_everything, NULL);
+	for (int i = 0; c.preempted < WANTED && n_wrong == 0 && weft_now() < until; i++) {
+		ask_all();
+		if (i % 64 == 0)
+			weft_read_counters(&c);
+	}
+	stop = true;
+	rtest_wait_gone();
+	ck_assert_int_eq(n_wrong, 0);
+	ck_assert_uint_ge(c.preempted, WANTED);
+	ck_assert_int_gt(n_moves, 0);
+	rtest_end();
+}
+END_TEST
+
+/* --- Where it may be -------------------------------------------------------------------------------------------------
+ */
+
+static _Atomic uint64_t sink;
+static __attribute__((noinline)) void compute(void)
+{
+	uint64_t x = 1;
+
+	while (!stop)
+		for (int i = 0; i < 1000; i++)
+			x = x * 6364136223846793005u + 1442695040888963407u;
+	sink = x;
+}
+static void arithmetic(void *arg)
+{
+	(void)arg;
+	n_begun++;
+	compute();
+}
+static int compares(const void *a, const void *b)
+{
+	compute();
+	return a > b;
+}
+static void sorts(void *arg)
+{
+	int v[3] = { 0 };
+
+	(void)arg;
+	n_begun++;
+	qsort(v, 3, sizeof *v, compares);
+}
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void in_once(void *arg)
+{
+	(void)arg;
+	n_begun++;
+	pthread_once(&once, compute);
+}
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static void holds_mutex(void *arg)
+{
+	(void)arg;
+	n_begun++;
+	pthread_mutex_lock(&mutex);
+	compute();
+	pthread_mutex_unlock(&mutex);
+}
+
+static const struct {
+	weft_fn fn;
+	enum weft_refusal why; /* N: it is interrupted */
+} places[] = {
+	{ arithmetic, WEFT_REFUSED_N },
+	{ sorts, WEFT_REFUSED_LIBRARY },
+	{ in_once, WEFT_REFUSED_LIBRARY },
+	{ holds_mutex, WEFT_REFUSED_LOCKS },
+};
+
+static bool all_begun(void *arg)
+{
+	return n_begun >= *(int *)arg;
+}
+
+/* Two of them and one P: the second begins when the first has been made to give way. */
+START_TEST(a_goroutine_is_interrupted_only_where_that_is_safe)
+{
+	enum weft_refusal why = places[_i].why;
+	struct weft_counters c;
+
+	rt_preempt_program = true;
+	rtest_begin_with(&(struct weft_host_opts){ .maxprocs = 1 });
+	weft_inst_preempt(inst, WEFT_PREEMPT_SIGNAL);
+	for (int i = 0; i < 2; i++)
+		weft_go_in(inst, places[_i].fn, NULL);
+	rtest_wait(all_begun, &(int){ 2 }, "both have had a turn");
+	stop = true;
+	rtest_wait_gone();
+	weft_read_counters(&c);
+	if (why == WEFT_REFUSED_N) {
+		ck_assert_uint_ge(c.preempted, 1);
+		ck_assert_uint_eq(c.handoffs_slice, 0);
+	} else {
+		ck_assert_uint_eq(c.preempted, 0);
+		ck_assert_uint_ge(c.handoffs_slice, 1);
+		ck_assert_uint_ge(c.preempt_refused[why], 2);
+	}
+	rtest_end();
+}
+END_TEST
+
+/* --- A crowd
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static int64_t late[2000];
+static _Atomic int n_late;
+static void ticker(void *arg)
+{
+	(void)arg;
+	while (!stop && n_late < 2000) {
+		int64_t due = weft_now() + WEFT_MS;
+
+		weft_sleep(WEFT_MS);
+		late[n_late] = weft_now() - due;
+		n_late++;
+	}
+}
+static bool has_ticked(void *arg)
+{
+	return n_late >= *(int *)arg;
+}
+static int by_size(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* By signal from the start.  And handed off up to the cap, by signal beyond it: then as many threads want a CPU as
+ * the cap allows, and how late the ticker is the kernel decides; but it ticks, and all get a turn. */
+START_TEST(a_hundred_hogs_do_not_make_others_late)
+{
+	int64_t p99 = INT64_MAX;
+	int hogs = _i ? 100 : 30;
+
+	rt_preempt_program = true;
+	rtest_begin_with(&(struct weft_host_opts){ .maxprocs = 2, .handoff_max = 4 });
+	weft_inst_preempt(inst, _i ? WEFT_PREEMPT_SIGNAL : WEFT_PREEMPT_HANDOFF);
+	for (int try = 0; try < 4 && p99 >= 50 * WEFT_MS; try++) {
+		stop = false;
+		n_begun = n_late = 0;
+		for (int i = 0; i < hogs; i++)
+			ck_assert_int_eq(weft_go_in(inst, arithmetic, NULL), 0);
+		rtest_wait(all_begun, &hogs, "all have had a turn");
+		ck_assert_int_eq(weft_go_in(inst, ticker, NULL), 0);
+		rtest_wait(has_ticked, &(int){ _i ? 300 : 20 }, "the ticker has ticked");
+		stop = true;
+		rtest_wait_gone();
+		qsort(late, (size_t)n_late, sizeof *late, by_size);
+		p99 = _i ? late[n_late - 1 - n_late / 100] : 0;
+	}
+	ck_assert_msg(p99 < 50 * WEFT_MS, "the 99th percentile of the lateness is %.1f ms", (double)p99 / WEFT_MS);
+	rtest_end();
+}
+END_TEST
+
+/* --- Locks
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+static void waits_with_a_lock(void *arg)
+{
+	pthread_mutex_t mine = PTHREAD_MUTEX_INITIALIZER;
+	int tid = gettid();
+
+	(void)arg;
+	pthread_mutex_lock(&mine);
+	for (int i = 0; i < 50; i++) {
+		weft_sleep(100 * WEFT_US);
+		n_wrong += gettid() != tid;
+	}
+	pthread_mutex_unlock(&mine);
+	weft_yield();
+}
+
+START_TEST(a_goroutine_that_waits_with_a_lock_stays_on_its_thread)
+{
+	struct weft_counters c;
+
+	rtest_begin(3);
+	for (int i = 0; i < 9; i++)
+		weft_go_in(inst, waits_with_a_lock, NULL);
+	rtest_wait_gone();
+	weft_read_counters(&c);
+	ck_assert_int_eq(n_wrong, 0);
+	ck_assert_uint_ge(c.parked_locked, 9 * 50);
+	rtest_end();
+}
+END_TEST
+
+Suite *test_preempt(void);
+Suite *test_preempt(void)
+{
+	Suite *s = suite_create("preempt");
+	TCase *t = tcase_create("preempt");
+
+	tcase_set_timeout(t, 180);
+	tcase_set_tags(t, "interrupts");
+	tcase_add_test(t, an_interrupted_goroutine_has_lost_nothing);
+	tcase_add_loop_test(t, a_goroutine_is_interrupted_only_where_that_is_safe, 0,
+			    (int)(sizeof places / sizeof *places));
+	tcase_add_loop_test(t, a_hundred_hogs_do_not_make_others_late, 0, 2);
+	tcase_add_test(t, a_goroutine_that_waits_with_a_lock_stays_on_its_thread);
+	suite_add_tcase(s, t);
+	return s;
+}
