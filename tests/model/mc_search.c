@@ -135,6 +135,23 @@ static uint32_t enter_state(uint32_t from, uint16_t step, bool *fresh)
 	return id;
 }
 
+/* A line that had its first value again at each look was no state, and was not put back with one: such a failure
+ * may come from a mixture of two paths.  Played from the beginning, do more lines change?  Then search again. */
+static bool more_lines_on_path(void)
+{
+	char why[sizeof e->why];
+
+	memcpy(why, e->why, sizeof why);
+	mc_begin();
+	for (uint32_t i = 0; i < e->n_path && !e->failed; i++) {
+		mc_make(e->path[i]);
+		if (mc_new_lines())
+			return true;
+	}
+	memcpy(e->why, why, sizeof why);
+	return false;
+}
+
 static enum result search_step(void)
 {
 	struct frame *f = &e->frames[e->n_frames - 1];
@@ -167,7 +184,7 @@ static enum result search_step(void)
 	if (!e->failed)
 		return FINE;
 	path_to(from, step);
-	return WRONG;
+	return more_lines_on_path() ? AGAIN : WRONG;
 }
 
 static enum result search(void)
