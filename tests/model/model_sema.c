@@ -320,7 +320,7 @@ static void sema_four(void)
 }
 
 /* Two in one bucket: what is unlinked in the middle or at the end, others still stand in it. */
-static _Atomic uint32_t one, others[8], *other;
+static _Atomic uint32_t one, others[64], *other;
 
 static void taker(void *times_other)
 {
@@ -348,7 +348,7 @@ static void sema_two(void)
 	world(1);
 	other = others;
 	while (bucket_of(other) != bucket_of(&one))
-		MC_CHECK(++other < others + 8);
+		MC_CHECK(++other < others + 64);
 	mc_thread("taker", taker, NULL);
 	mc_thread("taker of another, twice", taker, (void *)2);
 	mc_thread("giver", giver, NULL);
