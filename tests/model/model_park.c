@@ -53,6 +53,36 @@ static void waits_listed(void *arg)
 	rt_leave(m);
 }
 
+/* Waits as select does, on two lists under a lock each; the waker comes by the first. */
+static struct rt_lock second;
+static struct rt_held held; /* stands for what lies on its stack: gone when it returns */
+static struct rt_lock *locks[2];
+static void waits_on_two(void *arg)
+{
+	struct m *m = rt_enter(rt_self());
+	int rc;
+
+	(void)arg;
+	locks[0] = &guard;
+	locks[1] = &second;
+	held = (struct rt_held){ 2, locks };
+	rt_lock(&guard);
+	rt_lock(&second);
+	waiting_number = rt_wait_open(ld(&m->cur));
+	waiting = ld(&m->cur);
+	rc = rt_park_select(&m, &held, INT64_MAX);
+	rt_lock(&guard);
+	rt_lock(&second);
+	waiting = NULL;
+	rt_unlock(&guard);
+	rt_unlock(&second);
+	held = (struct rt_held){ 9, NULL };
+	locks[0] = locks[1] = NULL;
+	outcome[index_of(m)] = rc;
+	rounds[index_of(m)]++;
+	rt_leave(m);
+}
+
 static void sleeps(void *arg)
 {
 	struct m *m = rt_enter(rt_self());
@@ -134,6 +164,25 @@ static void cancel_or_wake(void)
 	start_on(0, world_g(waits_listed, NULL));
 }
 
+static void cancel_two(void)
+{
+	world_new(1);
+	world_m("M0", 0);
+	world_m("M1", -1);
+	world_thread("cancel", canceller, NULL);
+	start_on(0, world_g(waits_on_two, NULL));
+}
+
+static void wake_two_beside(void)
+{
+	world_new(2);
+	world_m("M0", 0);
+	world_m("M1", 1);
+	world_m("M2", -1);
+	world_thread("waker", foreign_waker, NULL);
+	start_on(0, world_g(waits_on_two, NULL));
+}
+
 /* The other worker may get hold of it as soon as it is woken. */
 static void wake_beside(void)
 {
@@ -173,6 +222,8 @@ static void end(void)
 	world_ended();
 	if (rounds[0] != 1)
 		mc_fail("it came back from its wait %d times", rounds[0]);
+	if (ld(&gs[0]->status) != RT_G_DEAD)
+		mc_fail("it has ended, and its status is %u", ld(&gs[0]->status));
 }
 static void end_cancelled(void)
 {
@@ -196,6 +247,8 @@ const struct mc_case mc_cases[] = {
 	{ "park: woken while it parks, beside a second worker", wake_beside, end_woken, 2 },
 	{ "park: called off or woken while it parks", cancel_or_wake, end_either, 3 },
 	{ "park: called off or handed over to", cancel_or_hand_over, end_either, 3 },
+	{ "park: called off while it parks with two locks", cancel_two, end_cancelled, 3 },
+	{ "park: with two locks, woken beside a second worker", wake_two_beside, end_woken, 2 },
 	{ "park: called off or its time is up", cancel_or_time, end, 3 },
 	{ NULL, NULL, NULL, 0 },
 };
