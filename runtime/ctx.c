@@ -197,6 +197,8 @@ static void bury(struct m *m, struct weft_ctx *dead)
 			c->values = v->next;
 			free(v);
 		}
+		if (c->timed)
+			rt_inst_wakers(c->inst, m ? ld(&m->p) : NULL, -1);
 		rt_cell_give(m, RT_CELL_CTX, c);
 	}
 }
@@ -278,10 +280,13 @@ static void arm(struct m *m, struct weft_ctx *c)
 {
 	if (c->deadline == c->parent->deadline || ld(&c->over))
 		return;
-	if (c->deadline <= rt_now())
+	if (c->deadline <= rt_now()) {
 		st_sc(&c->over, ETIMEDOUT);
-	else
-		rt_alarm_set(m, &c->alarm, c->deadline);
+		return;
+	}
+	c->timed = true;
+	rt_inst_wakers(c->inst, m ? ld(&m->p) : NULL, 1);
+	rt_alarm_set(m, &c->alarm, c->deadline);
 }
 
 static struct weft_ctx *make(struct m *m, struct weft_ctx *parent, int64_t deadline)
@@ -299,6 +304,7 @@ static struct weft_ctx *make(struct m *m, struct weft_ctx *parent, int64_t deadl
 	c->carriers = NULL;
 	c->done = (struct queue){ 0 };
 	c->values = NULL;
+	c->timed = false;
 	if (!family) {
 		c->shard = m ? ld(&m->p)->id : WEFT_MAXPROCS_LIMIT;
 		shard = &c->inst->shard[c->shard];

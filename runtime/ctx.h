@@ -35,6 +35,7 @@ struct weft_ctx {
 	struct queue done;  /* selects that wait for its end */
 	struct ctx_value *values;
 	struct rt_alarm alarm; /* of its deadline */
+	bool timed;            /* that was set in this life: it counts among the instance's wakers */
 	uint32_t shard;        /* of the instance, whose list a family's head is on */
 	struct rt_lock lock;   /* of the family, in its head */
 };

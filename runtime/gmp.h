@@ -83,6 +83,9 @@ struct g {
 	struct weft_ctx *born;
 	struct g *ctx_next, **ctx_link;
 	struct locals *locals; /* own goroutine: local.c */
+	/* The number of its latest wait that more than goroutines can end, written before that is published: with a
+	 * deadline, or a select that names the end of the instance (deadlock.c) */
+	_Atomic uint64_t timed;
 };
 #define RT_EXTRA_CTX 1u
 #define RT_EXTRA_LOCALS 2u
@@ -308,7 +311,7 @@ struct rt_sched {
 	uint32_t max_ms; /* threads at most */
 	bool running;
 	struct weft_host_opts opts;
-	int64_t started_real;
+	int64_t started_real, started;
 	struct p *ps[WEFT_MAXPROCS_LIMIT];
 };
 extern struct rt_sched sched;
@@ -320,6 +323,7 @@ extern _Atomic uint32_t rt_n_ms;
 struct weft_inst {
 	struct weft_ctx ctx; /* the root: no references, no list of carriers */
 	uint32_t number;
+	_Atomic uint32_t outside; /* a thread that is no worker has woken or started one of its goroutines */
 	char name[64];
 	_Atomic uint8_t preempt;  /* enum weft_preempt */
 	_Atomic uint64_t blocked; /* hand-offs for calls that blocked without being declared; sysmon writes */
@@ -327,12 +331,23 @@ struct weft_inst {
 	 * before all births makes "equal" mean none was alive at that instant. */
 	struct rt_inst_shard {
 		RT_CACHED _Atomic uint64_t births, deaths;
+		_Atomic int64_t wakers; /* see rt_inst_wakers() */
 		struct rt_lock ctx_lock;
 		struct weft_ctx *families; /* the root's children made on that P; under ctx_lock */
 	} shard[WEFT_MAXPROCS_LIMIT + 1];  /* the last: by threads without a P, under an atomic add */
 };
 struct weft_inst *rt_inst_at(uint32_t number);
 uint64_t rt_inst_live(struct weft_inst *inst, uint64_t *births);
+/* What is no goroutine and may wake those of `in` all the same: threads inside weft_enter(), timer
+ * objects, contexts with a deadline of their own.  n more; p:
+ * the caller's, or NULL.  As long as there is one the instance is in no deadlock. */
+static inline void rt_inst_wakers(struct weft_inst *in, const struct p *p, int n)
+{
+	if (p)
+		st(&in->shard[p->id].wakers, ld(&in->shard[p->id].wakers) + n);
+	else
+		add(&in->shard[WEFT_MAXPROCS_LIMIT].wakers, n);
+}
 
 /* --- Arenas (stack.c) --- */
 

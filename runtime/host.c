@@ -72,6 +72,7 @@ int weft_host_start(const struct weft_host_opts *opts)
 	st(&sched.n_spinning, 0);
 	st(&sched.stopping, 0);
 	sched.started_real = realtime();
+	sched.started = rt_now();
 	rc = start_all();
 	if (rc < 0)
 		return rc;

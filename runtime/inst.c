@@ -164,11 +164,14 @@ int weft_enter(weft_inst *inst)
 	if (entered)
 		return -EBUSY;
 	entered = inst;
+	rt_inst_wakers(inst, NULL, 1);
 	return 0;
 }
 
 void weft_leave(void)
 {
+	if (entered)
+		rt_inst_wakers(entered, NULL, -1);
 	entered = NULL;
 }
 
@@ -205,6 +208,8 @@ int weft_go_in(weft_inst *inst, weft_fn fn, void *arg)
 {
 	if (!inst)
 		return -EPERM;
+	if (!rt_self())
+		st(&inst->outside, 1);
 	return start(inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .frame = __builtin_frame_address(0) });
 }
 

@@ -74,6 +74,15 @@ void rt_log(int level, const char *fmt, ...)
 	va_end(ap);
 }
 
+void rt_log_for(const struct weft_inst *inst, int level, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	hand_over(level, inst->name, 0, fmt, ap);
+	va_end(ap);
+}
+
 void rt_log_counters(struct weft_counters *out)
 {
 	out->logs_cut = ld(&n_cut);

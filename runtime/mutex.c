@@ -24,12 +24,14 @@
 struct mutex {
 	_Atomic uint32_t state;
 	_Atomic uint32_t sema;
+	/* Where on which stack it was locked last: one store of what is in a register, into a line that is ours
+	 * anyway.  Says who holds it when a deadlock is explained (deadlock.c); nothing else relies on it. */
+	_Atomic uintptr_t on;
 };
 _Static_assert(sizeof(struct mutex) <= sizeof(weft_mutex), "weft_mutex holds a mutex");
 
 struct once {
 	_Atomic uint32_t done;
-	uint32_t pad;
 	struct mutex lock;
 };
 _Static_assert(sizeof(struct once) <= sizeof(weft_once), "weft_once holds a once");
@@ -91,6 +93,7 @@ static RT_NOINLINE void lock_slow(struct mutex *x, enum rt_wait reason)
 		spun = 0;
 	}
 	atomic_thread_fence(memory_order_acquire);
+	st(&x->on, (uintptr_t)__builtin_frame_address(0));
 	if (m)
 		rt_leave(m);
 }
@@ -124,6 +127,8 @@ static inline void lock(struct mutex *x, enum rt_wait reason)
 
 	if (unlikely(!cas(&x->state, &free, LOCKED)))
 		lock_slow(x, reason);
+	else
+		st(&x->on, (uintptr_t)__builtin_frame_address(0));
 }
 
 static inline void unlock(struct mutex *x)
@@ -144,7 +149,18 @@ bool weft_trylock(weft_mutex *m)
 	struct mutex *x = (struct mutex *)m;
 	uint32_t old = ld(&x->state);
 
-	return !(old & (LOCKED | STARVING)) && cas(&x->state, &old, old | LOCKED);
+	if (old & (LOCKED | STARVING) || !cas(&x->state, &old, old | LOCKED))
+		return false;
+	st(&x->on, (uintptr_t)__builtin_frame_address(0));
+	return true;
+}
+
+const void *rt_mutex_of(const _Atomic uint32_t *sema, enum rt_wait reason, uintptr_t *locked_on)
+{
+	const struct mutex *x = (const struct mutex *)((const char *)sema - offsetof(struct mutex, sema));
+
+	*locked_on = ld(&x->on);
+	return reason == RT_WAIT_ONCE ? (const char *)x - offsetof(struct once, lock) : (const char *)x;
 }
 
 void weft_unlock(weft_mutex *m)

@@ -290,6 +290,15 @@ void rt_clock_tune(void); /* sysmon, each second */
 void rt_sema_acquire(struct m **m, _Atomic uint32_t *count, enum rt_wait reason, bool lifo);
 /* Give one: to the longest waiting, or to *count. */
 void rt_sema_release(struct m *m, _Atomic uint32_t *count, enum rt_how how);
+/* fn for everybody who waits now, under the lock of its bucket: so *count is still there. */
+void rt_sema_each(void (*fn)(void *arg, const struct g *g, const _Atomic uint32_t *count), void *arg);
+/* mutex.c: the weft_mutex or weft_once around sema, which somebody waits on, and the stack it was last locked on. */
+const void *rt_mutex_of(const _Atomic uint32_t *sema, enum rt_wait reason, uintptr_t *locked_on);
+
+/* --- Deadlocks (deadlock.c) --- */
+
+/* A thread that is no worker has won g's wait. */
+void rt_woken_from_outside(const struct g *g);
 
 /* --- sysmon.c, retake.c, blocked.c --- */
 

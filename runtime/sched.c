@@ -107,6 +107,7 @@ static RT_NOINLINE void arrive_timed(struct m *m, struct g *g)
 	int off;
 
 	m->after = RT_AFTER_NOTHING;
+	st(&g->timed, m->after_number);
 	publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
 	off = called_off(m, g, ctx);
 	if (drop)
@@ -134,6 +135,8 @@ static RT_NOINLINE void arrive_select(struct m *m, struct g *g)
 	int off;
 
 	m->after = RT_AFTER_NOTHING;
+	if (timer.when != INT64_MAX)
+		st(&g->timed, m->after_number);
 	publish(m, g, RT_G_WAITING | (uint32_t)m->after_reason << 8);
 	off = called_off(m, g, ctx);
 	drop_all(m->after_held);
@@ -345,6 +348,8 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 			stack = rt_stack_here(m, __builtin_frame_address(0));
 		}
 	}
+	if (unlikely(!m) && !g->foreign)
+		rt_woken_from_outside(g);
 	ready(m, g, outcome, how, waker, stack);
 }
 

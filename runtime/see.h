@@ -92,5 +92,6 @@ void rt_net_counters(struct weft_counters *out);
 /* log.c */
 void rt_log_counters(struct weft_counters *out); /* logs_cut */
 void rt_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void rt_log_for(const struct weft_inst *inst, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -282,6 +282,8 @@ static void queue_all(struct select *s)
 
 		s->waiters[i].result = UNSERVED;
 		s->waiters[i].queued = false;
+		if (c->op == WEFT_OP_DONE && c->on && !ld(&((const weft_ctx *)c->on)->family))
+			st(&s->g->timed, number); /* the end of the instance, which is not its own doing */
 		if (!q)
 			continue;
 		s->waiters[i].g = s->g;

@@ -93,3 +93,13 @@ void rt_sema_release(struct m *m, _Atomic uint32_t *count, enum rt_how how)
 	if (g)
 		rt_ready(m, g, 0, how);
 }
+
+void rt_sema_each(void (*fn)(void *arg, const struct g *g, const _Atomic uint32_t *count), void *arg)
+{
+	for (uint32_t i = 0; i < BUCKETS; i++) {
+		rt_lock(&buckets[i].lock);
+		for (const struct waiter *w = buckets[i].head; w; w = w->next)
+			fn(arg, w->g, w->addr);
+		rt_unlock(&buckets[i].lock);
+	}
+}

@@ -132,6 +132,8 @@ static struct weft_timer *start(struct m *m, weft_chan *chan, weft_fn fn, void *
 	t->origin.created = m && fn ? rt_stack_here(m, frame) : 0;
 	set(m, t, ns);
 	rt_unlock(&t->lock);
+	if (t->inst)
+		rt_inst_wakers(t->inst, m ? ld(&m->p) : NULL, 1);
 	return t;
 }
 
@@ -214,6 +216,8 @@ void weft_timer_free(weft_timer *t)
 	rt_unlock(&t->lock);
 	weft_chan_free(chan);
 	m = rt_enter(rt_self());
+	if (t->inst)
+		rt_inst_wakers(t->inst, m ? ld(&m->p) : NULL, -1);
 	rt_cell_give(m, RT_CELL_TIMER, t);
 	if (m)
 		rt_leave(m);

@@ -67,6 +67,14 @@ bool weft_inst_cancelled(const weft_inst *inst);
  * instance is over.  Not from a goroutine. */
 int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg);
 
+/* Look for instances that can't go on: every goroutine waits for a lock, a wait group or a channel, with no deadline,
+ * and none has moved since the call before.  Each is logged once, as a warning with what they wait for and the
+ * cycle of locks if there is one; nobody is stopped.  An instance that threads of its own have entered, or have
+ * ever woken, is left alone, since they may do so again; so is one with a timer, or that waits for its end.  Called
+ * from time to time, each second say, by one caller at a time; microseconds, or milliseconds per 100,000 goroutines
+ * when there is a suspicion.  How many were found. */
+int weft_host_find_deadlocks(void);
+
 /* Read every loaded object's unwind table anew and publish the module table (weft_read_modules()).
  * Calls dl_iterate_phdr: not on a thread that others wait for, and one caller at a time.  -ENOMEM keeps
  * the old table. */

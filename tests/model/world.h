@@ -94,6 +94,10 @@ uint64_t rt_ns_to_tsc(int64_t ns)
 void rt_sysmon_kick(void)
 {
 }
+void rt_woken_from_outside(const struct g *g)
+{
+	(void)g;
+}
 void rt_canary_check(struct g *g)
 {
 	(void)g;
