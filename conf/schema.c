@@ -76,8 +76,8 @@ const struct conf_row conf_schema[] = {
 	  .def = "true",
 	  AT(http.endpoints.pprof),
 	  .live = true,
-	  .help = "Whether /debug/pprof/ and everything below it is served. What is switched off answers with status "
-		  "403. /healthz, /readyz and /version are always served." },
+	  .help = "Whether /debug/pprof/ and /debug/weft/ and everything below them is served. What is switched off "
+		  "answers with status 403. /healthz, /readyz and /version are always served." },
 	{ .path = "http.endpoints.metrics",
 	  .type = CONF_T_BOOL,
 	  .def = "true",

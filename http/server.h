@@ -275,6 +275,7 @@ void get_cmdline(struct request *r);
 void any_symbol(struct request *r);
 void symbol_begin(struct request *r); /* before the body */
 bool symbol_body(struct request *r, const char *data, size_t len);
+void get_sched(struct request *r);
 void get_metrics(struct request *r);
 void get_healthz(struct request *r);
 void get_readyz(struct request *r);

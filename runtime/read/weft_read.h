@@ -201,6 +201,45 @@ struct weft_blocked_call {
 size_t weft_read_blocked(struct weft_blocked_call *out, size_t cap);
 uint64_t weft_read_blocked_lost(void); /* calls that found no room there */
 
+/* --- The scheduler, as Go's schedtrace shows it: looks without stopping, so numbers need not add up ---------- */
+
+enum weft_p_status { WEFT_P_IDLE, WEFT_P_RUNNING, WEFT_P_RETIRED };
+struct weft_sched_p {
+	enum weft_p_status status;
+	int m;         /* -1: none */
+	uint64_t tick; /* switches to a goroutine */
+	uint32_t runq, gfree;
+	uint32_t timers;
+};
+struct weft_sched {
+	int64_t uptime; /* ns since weft_host_start() */
+	int maxprocs, idle_procs, threads, spinning, idle_threads;
+	bool need_spinning; /* work is queued, a P idles, and no thread looks for work */
+	uint64_t runq;      /* the global queue */
+	int n;              /* Ps; those beyond maxprocs are retired, or about to be */
+	struct weft_sched_p p[256];
+};
+void weft_read_sched(struct weft_sched *out);
+
+struct weft_sched_m {
+	int id, tid;
+	int p;         /* -1: none */
+	uint64_t goid; /* of the goroutine that it runs, 0: none */
+	bool spinning;
+	bool blocked; /* it has nothing to do and sleeps */
+};
+/* The threads alive: fill at most cap; returns how many there are. */
+size_t weft_read_sched_ms(struct weft_sched_m *out, size_t cap);
+
+struct weft_sched_g {
+	uint64_t id;
+	enum weft_g_status status;
+	int reason;
+	int m; /* -1: none */
+};
+/* All goroutines, likewise; milliseconds per 100,000. */
+size_t weft_read_sched_gs(struct weft_sched_g *out, size_t cap);
+
 struct weft_inst_info {
 	const char *name;
 	uint64_t live, created;
