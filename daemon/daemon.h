@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <time.h>
 
 #define WEFT_KEEP_ERRNO /* daemon code reads errno only where nothing can park in between */
@@ -113,6 +114,10 @@ int plugin_examine(const char *path, struct plugin_file *out, char *err, size_t 
 /* dlopen an examined file and check its entry.  Runs its constructors. */
 int plugin_open(const char *path, const struct plugin_file *file, struct plugin **out, char *err, size_t cap);
 
+/* plugin_dump.c: print what its entry says; reads the file, maps nothing, runs nothing.  Results as plugin_examine().
+ */
+int plugin_dump(const char *path, FILE *out, char *err, size_t cap);
+
 /* --- loader.c: the thread that calls dl* -------------------------------------------------------- */
 
 enum loader_stage { LOADER_QUEUED, LOADER_READING, LOADER_OPENING, LOADER_TABLES };
@@ -172,6 +177,27 @@ void instance_overdue(struct instance *in, int64_t limit);
 /* What it is doing, for /readyz and the log: "instance \"x\": init has not returned yet". */
 void instance_describe(const struct instance *in, char *out, size_t cap);
 
+/* --- weftdebug.c: WEFTDEBUG in the environment ---------------------------------------------------- */
+
+struct weftdebug {
+	int64_t schedtrace; /* ns between two lines, 0: none */
+	bool scheddetail, inittrace;
+};
+/* env may be NULL.  warning: a sentence about what is not understood, or "". */
+void weftdebug_parse(const char *env, struct weftdebug *out, char *warning, size_t cap);
+struct inittrace_mark {
+	int64_t at, bytes;
+};
+/* From now on what lies between the other two is logged; before the loader's thread exists. */
+void inittrace_start(void);
+struct inittrace_mark inittrace_begin(void);
+void inittrace_end(struct inittrace_mark began, const char *instance, const char *what);
+
+/* --- watch.c: deadlocks and schedtrace --------------------------------------------------------------- */
+
+/* 0 or -ENOMEM. */
+int watch_start(struct weftd *d);
+
 /* --- metrics.c ------------------------------------------------------------------------------------- */
 
 /* The daemon's own families for /metrics; user is a struct weftd, buf a struct buf.  Any thread. */
@@ -198,6 +224,7 @@ struct weftd {
 	const char *conf_file;
 	int argc;
 	char **argv;
+	struct weftdebug debug;
 	struct notify notify;
 	struct loop *loop;
 	const struct http_loop *hl;

@@ -270,9 +270,11 @@ static void init_returned(void *arg)
 static void instance_init(void *arg)
 {
 	struct instance *in = arg;
+	struct inittrace_mark began = inittrace_begin();
 
 	/* weft_conf is a struct conf_node by another name: plugin_conf.c */
 	in->rc = entry(in)->init(in->state, (const weft_conf *)in->conf->config);
+	inittrace_end(began, in->conf->name, in->conf->plugin);
 	post(in, init_returned);
 }
 

@@ -356,7 +356,9 @@ static int start(struct weftd *d, const struct weft_host_opts *host)
 		return rc;
 	}
 	weft_host_thread("weft-main");
-	rc = serve(d);
+	rc = watch_start(d);
+	if (rc == 0)
+		rc = serve(d);
 	if (rc < 0)
 		return rc;
 	rc = loader_start(d->hl);
@@ -388,11 +390,23 @@ static void flush_stdio(void)
 		pthread_detach(thread); /* it waits for a stream's lock */
 }
 
+static void read_debug(struct weftd *d)
+{
+	char warning[512];
+
+	weftdebug_parse(getenv("WEFTDEBUG"), &d->debug, warning, sizeof warning);
+	if (*warning)
+		log_warn("%s", warning);
+	if (d->debug.inittrace)
+		inittrace_start();
+}
+
 int weftd_run(struct weftd *d, const struct weft_host_opts *host)
 {
 	int rc;
 
 	log_notice("weftd " WEFT_VERSION);
+	read_debug(d);
 	rc = notify_init(&d->notify, getenv("NOTIFY_SOCKET"));
 	if (rc < 0)
 		log_warn("environment NOTIFY_SOCKET: \"%s\" can't be used: %s; the service manager is told nothing",

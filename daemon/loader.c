@@ -112,8 +112,10 @@ struct opening {
 static void open_plugin(void *arg)
 {
 	struct opening *o = arg;
+	struct inittrace_mark began = inittrace_begin();
 
 	o->rc = plugin_open(o->l->path, o->file, &o->p, o->l->err, sizeof o->l->err);
+	inittrace_end(began, NULL, o->l->path);
 }
 
 static int load_one(struct load *l)

@@ -17,23 +17,28 @@
 
 #define DEFAULT_FILE "/etc/weft/weftd.json"
 
-static const char usage[] = "usage: weftd [-c FILE]            run\n"
-			    "       weftd -t [-c FILE]         check the configuration and the plugins' files\n"
-			    "       weftd -T [-c FILE]         print the effective configuration\n"
-			    "       weftd --version | --help\n"
-			    "\n"
-			    "  -c, --config FILE    the configuration; " DEFAULT_FILE " if not given\n"
-			    "  -t, --check          exit 0 when it is good, 78 when it is not\n"
-			    "  -T, --print-config   every key with its value, as JSON that loads again\n"
-			    "      --help-config    every key with its type, default and meaning, as mdoc\n"
-			    "      --version        print the version\n"
-			    "      --help           print this\n"
-			    "\n"
-			    "WEFT_MAXPROCS in the environment (\"auto\" or a number) wins over runtime.maxprocs.\n"
-			    "See weftd(8) and weftd.json(5).\n";
+static const char usage[] =
+	"usage: weftd [-c FILE]            run\n"
+	"       weftd -t [-c FILE]         check the configuration and the plugins' files\n"
+	"       weftd -T [-c FILE]         print the effective configuration\n"
+	"       weftd --dump-plugin FILE   print what a plugin says about itself\n"
+	"       weftd --version | --help\n"
+	"\n"
+	"  -c, --config FILE    the configuration; " DEFAULT_FILE " if not given\n"
+	"  -t, --check          exit 0 when it is good, 78 when it is not\n"
+	"  -T, --print-config   every key with its value, as JSON that loads again\n"
+	"      --dump-plugin FILE   name, version, callbacks ..., read from the file; nothing of it "
+	"runs\n"
+	"      --help-config    every key with its type, default and meaning, as mdoc\n"
+	"      --version        print the version\n"
+	"      --help           print this\n"
+	"\n"
+	"WEFT_MAXPROCS in the environment (\"auto\" or a number) wins over runtime.maxprocs.\n"
+	"WEFTDEBUG=schedtrace=1000,scheddetail=1,inittrace=1 says more in the log.\n"
+	"See weftd(8) and weftd.json(5).\n";
 
 enum action { RUN, CHECK, PRINT_CONFIG };
-enum { OPT_VERSION = 256, OPT_HELP, OPT_HELP_CONFIG };
+enum { OPT_VERSION = 256, OPT_HELP, OPT_HELP_CONFIG, OPT_DUMP_PLUGIN };
 
 /* There in coverage builds only: they write their counts at exit(), which a running daemon can't use. */
 extern void __gcov_dump(void) __attribute__((weak));
@@ -53,12 +58,28 @@ static _Noreturn void printed(void)
 	exit(0);
 }
 
+static _Noreturn void refuse(const char *text)
+{
+	complain(text);
+	exit(EXIT_REFUSED);
+}
+
+static _Noreturn void dump_plugin(const char *path)
+{
+	char err[1024];
+
+	if (plugin_dump(path, stdout, err, sizeof err) < 0)
+		refuse(err);
+	printed();
+}
+
 static enum action parse_options(int argc, char **argv, const char **file)
 {
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check", no_argument, NULL, 't' },
 		{ "print-config", no_argument, NULL, 'T' },
+		{ "dump-plugin", required_argument, NULL, OPT_DUMP_PLUGIN },
 		{ "help-config", no_argument, NULL, OPT_HELP_CONFIG },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -78,6 +99,8 @@ static enum action parse_options(int argc, char **argv, const char **file)
 		case 'T':
 			action = PRINT_CONFIG;
 			break;
+		case OPT_DUMP_PLUGIN:
+			dump_plugin(optarg);
 		case OPT_HELP_CONFIG:
 			conf_print_schema_mdoc(stdout);
 			printed();
@@ -109,12 +132,6 @@ static void open_standard_fds(void)
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd > STDERR_FILENO)
 		(void)close(fd);
-}
-
-static _Noreturn void refuse(const char *text)
-{
-	complain(text);
-	exit(EXIT_REFUSED);
 }
 
 /* What the log would say about each plugin's file when it is loaded. */

@@ -87,7 +87,8 @@ static void page(struct buf *b, const struct http *h)
 	buf_fmt(b,
 		"</ul>\n<p>Sampling: CPU at %d Hz of each thread's CPU time, only while a profile is taken; "
 		"sessions open now: %d. Goroutines are never sampled: each one is in every profile.</p>\n"
-		"<p><a href=\"/debug/weft/sched\">scheduler</a> %s<a href=\"/version\">version</a></p>\n</body>\n</html>\n",
+		"<p><a href=\"/debug/weft/sched\">scheduler</a> %s<a "
+		"href=\"/version\">version</a></p>\n</body>\n</html>\n",
 		h->opts.cpu_hz, cpu_sessions(h->cpu), off & HTTP_METRICS ? "" : "<a href=\"/metrics\">metrics</a> ");
 }
 

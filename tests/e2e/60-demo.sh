@@ -17,6 +17,8 @@ before=$(cpu_ms)
 check "20 s old" wait_until 20 aged 20
 between "CPU time of the second 10 s, in ms" $(($(cpu_ms) - before)) 0 $((2000 * E2E_SLOW))
 
+has_not "none of them is taken for a deadlock" "$LOG" 'deadlock:'
+
 get '/debug/pprof/goroutine?debug=1'
 for name in $(jq -r '.instances[].name' "$ROOT/conf/weftd.json"); do
 	has_not "instance $name is well" "$LOG" "\"?$name\"?.*(failed|refused)"
