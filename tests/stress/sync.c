@@ -6,7 +6,7 @@
 
 #include "shapes.h"
 
-/* Locks and groups are zero whenever nobody uses them. */
+/* The words that locks and groups live by (the first of each) are zero whenever nobody uses them. */
 static bool untouched(const void *lock, size_t size)
 {
 	const unsigned char *p = lock;
@@ -108,7 +108,7 @@ static void counter_check(struct graph *gr)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < s->n_counters; i++) {
-		if (!untouched(&s->c[i].lock, sizeof s->c[i].lock))
+		if (!untouched(&s->c[i].lock, sizeof s->c[i].lock._[0]))
 			fail(gr, "mutex %u is not free after its last unlock", i);
 		sum += s->c[i].n;
 	}
