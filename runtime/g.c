@@ -111,7 +111,7 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	struct weft_ctx *ctx;
 	uint64_t id;
 	void *copy;
-	int rc;
+	int rc = -ENOMEM;
 
 	if (unlikely(!inst))
 		return -EPERM;

@@ -364,6 +364,8 @@ static int run(struct select *s, struct waiter *waiters, struct rt_lock **locks)
 			rc = wait(&m, s);
 		}
 	}
+	s->waiters = NULL; /* they were the caller's */
+	s->held.lock = NULL;
 	if (m)
 		rt_leave(m);
 	return rc;

@@ -1,7 +1,10 @@
 /* test_ctx.c - contexts, what they call off and who keeps them; error groups; goroutine-local values. */
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "rtest.h"
 
@@ -182,6 +185,29 @@ START_TEST(a_timeout_scope_narrows_and_gives_back)
 
 	rtest_run(narrow, c);
 	weft_chan_free(c);
+}
+END_TEST
+
+static void wait_for_input(void *arg)
+{
+	int *fds = arg, rc = 0;
+
+	WEFT_TIMEOUT(5 * WEFT_MS)
+		rc = weft_wait_fd(fds[0], POLLIN);
+	ck_assert_int_eq(rc, -ETIMEDOUT);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	WEFT_TIMEOUT(1000 * WEFT_SEC)
+		rc = weft_wait_fd(fds[0], POLLIN);
+	ck_assert_int_ge(rc, 0);
+}
+START_TEST(a_timeout_scope_ends_waits_for_descriptors_too)
+{
+	int fds[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	rtest_run(wait_for_input, fds);
+	close(fds[0]);
+	close(fds[1]);
 }
 END_TEST
 
@@ -569,6 +595,7 @@ Suite *test_ctx(void)
 		tcase_add_test(t, a_deadline_ends_waits_with_etimedout);
 		tcase_add_test(t, a_deadline_that_has_passed_or_a_parent_that_is_over_gives_a_context_that_is_over);
 		tcase_add_test(t, a_timeout_scope_narrows_and_gives_back);
+		tcase_add_test(t, a_timeout_scope_ends_waits_for_descriptors_too);
 		tcase_add_test(t, leaving_a_scope_cancels_what_was_started_inside_and_that_keeps_the_context);
 		tcase_add_test(t, a_goroutine_keeps_alive_what_it_was_born_with);
 		tcase_add_test(t, values_are_found_from_below_and_the_nearest_counts);
