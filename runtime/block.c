@@ -94,6 +94,8 @@ static inline void enter(void *frame, bool lasting)
 	if (g->sections++)
 		return;
 	m = rt_enter(m);
+	if (unlikely(g->marks & RT_ASYNC) && !m->plocks)
+		rt_pin_change(m, g); /* it calls us: it may go elsewhere again */
 	rt_section_begin(m, frame, lasting);
 }
 

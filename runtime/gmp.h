@@ -196,9 +196,9 @@ struct m {
 	struct g *pinned_head, *pinned_tail; /* goroutines that may run here only */
 	_Atomic uint32_t n_pinned;           /* their number; own thread reads it without the lock */
 	/* own thread */
-	bool leave;       /* it shall end */
-	bool pinned_turn; /* whose turn it was last: theirs */
-	uint32_t n_homes; /* goroutines pinned to it, wherever they are */
+	bool leave;               /* it shall end */
+	bool pinned_turn;         /* whose turn it was last: theirs */
+	_Atomic uint32_t n_homes; /* goroutines pinned to it, wherever they are; own thread, sysmon reads */
 
 	uint32_t index;               /* in rt_ms; constant */
 	uintptr_t stack_lo, stack_hi; /* of the thread */

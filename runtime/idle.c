@@ -428,7 +428,7 @@ static struct p *overslept(struct m *m, bool kept_time)
 {
 	if (kept_time || m->polls)
 		return rt_idle_p_get();
-	m->leave = ld(&sched.n_idle_ms) >= ld(&sched.maxprocs) && !m->n_homes;
+	m->leave = ld(&sched.n_idle_ms) >= ld(&sched.maxprocs) && !ld(&m->n_homes);
 	return NULL;
 }
 

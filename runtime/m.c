@@ -134,7 +134,7 @@ int rt_m_new(struct p *p, bool spinning)
 	m->next_p = p;
 	m->spinning = spinning;
 	m->leave = false;
-	m->n_homes = 0;
+	st(&m->n_homes, 0);
 	m->stray = NULL;
 	m->plocks = 0;
 	st(&m->preempt, 0);

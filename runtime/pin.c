@@ -4,7 +4,7 @@
  * which then sends it home, to the M it is pinned to:
  *
  *	home idles		it gets the worker's P and the goroutine, and runs at once
- *	home runs others	the goroutine joins home's own queue, which takes turns with the rest (idle.c)
+ *	home runs others	the goroutine joins home's own queue, looked at each TURN (idle.c)
  *	home has no P		likewise; before home idles it puts them back, at the head of the global queue
  *
  * So an M whose pinned goroutine waits goes on to run others; one of those that never comes back keeps the pinned
@@ -121,7 +121,7 @@ void weft_unlock_thread(void)
 	if (--g->pins)
 		return;
 	g->marks &= (uint8_t)~RT_PINNED;
-	m->n_homes--;
+	bump(&m->n_homes, -1u);
 }
 
 void rt_pin_async(struct m *m, struct g *g)
@@ -130,7 +130,7 @@ void rt_pin_async(struct m *m, struct g *g)
 		return;
 	g->marks |= RT_PINNED | RT_ASYNC;
 	g->pin = m;
-	m->n_homes++;
+	bump(&m->n_homes, 1);
 }
 
 void rt_pin_change(struct m *m, struct g *g)
@@ -144,7 +144,7 @@ void rt_pin_change(struct m *m, struct g *g)
 			bump(&ld(&m->p)->parked_locked, 1);
 	} else {
 		g->marks &= (uint8_t) ~(RT_PINNED | RT_ASYNC);
-		m->n_homes--;
+		bump(&m->n_homes, -1u);
 	}
 }
 
@@ -155,7 +155,7 @@ bool rt_marks_exit(struct m *m, struct g *g)
 	g->marks = 0;
 	if (!pinned)
 		return false;
-	m->n_homes--;
-	m->leave = pinned == RT_PINNED && m->n_homes == 0; /* the other kind returns with a lock held: let it */
+	bump(&m->n_homes, -1u);
+	m->leave = pinned == RT_PINNED && ld(&m->n_homes) == 0; /* the other kind returns with a lock held: let it */
 	return m->leave;
 }

@@ -142,7 +142,8 @@ static bool wants_signal(const struct m *m)
 
 static bool may_signal(const struct m *m)
 {
-	return rt_preempt_able && (ld(&sched.n_handed) >= handoff_max() || wants_signal(m));
+	/* Who is pinned to m gains nothing by a hand-off: its thread would be the hog's. */
+	return rt_preempt_able && (ld(&m->n_homes) || ld(&sched.n_handed) >= handoff_max() || wants_signal(m));
 }
 
 /* Interrupt the goroutine.  True: it is under way; false: it will not be.  Not while its thread stands still, when it
@@ -234,9 +235,9 @@ static bool take_lent(struct m *m)
 
 /* --- Looking --------------------------------------------------------------------------------------- */
 
-static bool work_waits(struct p *p, int64_t now)
+static bool work_waits(const struct m *m, struct p *p, int64_t now)
 {
-	return ld(&p->has_next) || !rt_runq_empty(p) || ld(&sched.n_global) || ld(&p->first) <= now;
+	return ld(&m->n_pinned) || ld(&p->has_next) || !rt_runq_empty(p) || ld(&sched.n_global) || ld(&p->first) <= now;
 }
 
 /* Move p's run-next where others can take it.  False: there is none, or its M is in the runtime. */
@@ -291,14 +292,14 @@ static bool ask(struct m *m, struct look *l, int64_t now)
 
 static bool look_running(struct m *m, struct p *p, struct look *l, int64_t now)
 {
-	bool waits = work_waits(p, now), still = stands_still(m, l);
+	bool waits = work_waits(m, p, now), still = stands_still(m, l);
 	int64_t ran = now - l->since;
 
 	if (still && ran >= (waits ? BLOCKED : IDLE) && hand_off_blocked(m))
 		return true;
 	if (!waits)
 		return false;
-	if (ld(&sched.n_idle_ps))
+	if (ld(&sched.n_idle_ps) && !ld(&m->n_pinned))
 		return share(m, p, l);
 	if (ran < (ld(&p->first) <= now && may_signal(m) ? rt_slice_ns / SLEEPER : rt_slice_ns))
 		return false;
@@ -314,7 +315,7 @@ static bool look_lent(struct m *m, struct p *p, struct look *l, int64_t now)
 		l->section = section;
 		return false;
 	}
-	return now - l->lent_at >= (work_waits(p, now) ? SECTION : IDLE) && take_lent(m);
+	return now - l->lent_at >= (work_waits(m, p, now) ? SECTION : IDLE) && take_lent(m);
 }
 
 bool rt_look_at_p(struct p *p, int64_t now)

@@ -237,7 +237,7 @@ static inline struct g *pick(struct m *m)
 	struct p *p = ld(&m->p);
 	struct g *g;
 
-	if (due(m, p) || unlikely(ld(&sched.stopping) | ld(&m->n_pinned)))
+	if (due(m, p) || unlikely(ld(&sched.stopping)))
 		return &m->g0;
 	g = p->next;
 	if (g) {
@@ -370,27 +370,29 @@ static int park_foreign(struct rt_lock *drop, const struct rt_held *held, int64_
 	return g->outcome;
 }
 
-/* g is about to leave by itself: its pin for an interruption ends here, or one for a lock begins. */
-static inline void loosen(struct m *m, struct g *g)
+/* g leaves by itself: its pin for an interruption ends here, or one for a lock begins. */
+static RT_COLD struct m *switch_odd(struct m *m, struct g *g, struct g *next)
 {
-	if (unlikely((g->marks & RT_ASYNC) | m->plocks))
-		rt_pin_change(m, g);
-}
-
-/* And is back. */
-static inline void take_up(struct m *m, struct g *g)
-{
-	if (unlikely(g->marks & RT_PLOCKS)) {
+	rt_pin_change(m, g);
+	m = switch_to(m, next);
+	if (g->marks & RT_PLOCKS) {
 		m->plocks = g->plocks;
 		g->marks &= (uint8_t)~RT_PLOCKS;
 	}
+	return m;
+}
+
+static RT_FLAT struct m *leave_to(struct m *m, struct g *g, struct g *next)
+{
+	if (unlikely((g->marks & RT_ASYNC) | m->plocks))
+		return switch_odd(m, g, next);
+	return switch_to(m, next);
 }
 
 static RT_FLAT struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *drop, enum rt_after after)
 {
 	struct g *g = ld(&m->cur), *next;
 
-	loosen(m, g);
 	bump(&ld(&m->p)->parks[reason], 1);
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
@@ -402,9 +404,7 @@ static RT_FLAT struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *
 	m->after_number = ld(&g->wait) >> 1;
 	m->after_lock = drop;
 	next = pick(m);
-	m = switch_to(m, next ? next : &m->g0);
-	take_up(m, g);
-	return m;
+	return leave_to(m, g, next ? next : &m->g0);
 }
 
 int rt_park(struct m **mp, enum rt_wait reason, struct rt_lock *drop)
@@ -459,10 +459,8 @@ void rt_yield(struct m **mp)
 	if (rt_rec_on)
 		rt_record(m, RT_EV_GO_YIELD, 0, ld(&g->id), ld(&g->id), rt_stack_here(m, __builtin_frame_address(0)),
 			  rt_trace_seq(g, 0));
-	loosen(m, g);
 	m->after = RT_AFTER_YIELD;
-	*mp = m = switch_to(m, next ? next : &m->g0);
-	take_up(m, g);
+	*mp = leave_to(m, g, next ? next : &m->g0);
 }
 
 /* It was interrupted, and goes on where it was. */
@@ -485,12 +483,8 @@ struct m *rt_requeue(struct m *m)
 {
 	struct g *g = ld(&m->cur);
 
-	if (unlikely(m->plocks))
-		rt_pin_change(m, g);
 	m->after = RT_AFTER_GLOBAL;
-	m = switch_to(m, &m->g0);
-	take_up(m, g);
-	return m;
+	return m->plocks ? switch_odd(m, g, &m->g0) : switch_to(m, &m->g0);
 }
 
 /* For rt_g_entry, which switches when all calls of the goroutine have returned. */
@@ -502,7 +496,7 @@ struct rt_next rt_exit(struct m *m)
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_GO_DESTROY, 0, ld(&g->id), ld(&g->id), 0, rt_trace_seq(g, 0));
 	}
-	loosen(m, g);
+	m->plocks = 0; /* one that it returns with is nobody's */
 	next = unlikely(g->marks) && rt_marks_exit(m, g) ? NULL : pick(m);
 	if (!next)
 		next = &m->g0;

@@ -330,6 +330,27 @@ START_TEST(a_hundred_hogs_do_not_make_others_late)
 }
 END_TEST
 
+static void locked_behind_a_hog(void *arg)
+{
+	weft_lock_thread();
+	(void)weft_go(arithmetic, NULL);
+	(void)weft_sleep(WEFT_MS); /* its thread runs the other, which never calls anything */
+	weft_unlock_thread();
+	stop = true;
+	(void)arg;
+}
+
+START_TEST(a_locked_goroutine_gets_its_thread_back_from_a_hog)
+{
+	rt_preempt_program = true;
+	rtest_begin(1 + _i);
+	for (int i = 0; i <= _i; i++)
+		weft_go_in(inst, locked_behind_a_hog, NULL);
+	rtest_wait_gone();
+	rtest_end();
+}
+END_TEST
+
 /* --- Locks
  * ----------------------------------------------------------------------------------------------------------------- */
 
@@ -375,6 +396,7 @@ Suite *test_preempt(void)
 	tcase_add_loop_test(t, a_goroutine_is_interrupted_only_where_that_is_safe, 0,
 			    (int)(sizeof places / sizeof *places));
 	tcase_add_loop_test(t, a_hundred_hogs_do_not_make_others_late, 0, 2);
+	tcase_add_loop_test(t, a_locked_goroutine_gets_its_thread_back_from_a_hog, 0, 2);
 	tcase_add_test(t, a_goroutine_that_waits_with_a_lock_stays_on_its_thread);
 	suite_add_tcase(s, t);
 	return s;
