@@ -261,6 +261,9 @@ START_TEST(while_there_is_a_timer_it_is_not_found)
 	start_both(receive_first, RT_WAIT_CHAN_RECV, tick_then_wait, RT_WAIT_CHAN_RECV);
 
 	never_found();
+
+	weft_inst_cancel(inst);
+	rtest_wait_gone(); /* it frees the timer */
 }
 END_TEST
 
