@@ -318,7 +318,12 @@ static inline void ready(struct m *m, struct g *g, int outcome, enum rt_how how,
 		rt_record(m, RT_EV_GO_UNBLOCK, 0, waker, ld(&g->id), stack, rt_trace_seq(g, 1));
 	else if (rt_rec_on)
 		rt_record_foreign(RT_EV_GO_UNBLOCK, NULL, ld(&g->id), 0, rt_trace_seq(g, 1));
-	st(&g->since_tsc, m ? since(m) : rt_tsc());
+	if (likely(m)) {
+		st(&g->since_tsc, since(m));
+	} else {
+		st(&g->since_tsc, rt_tsc());
+		rt_woken_from_outside(g);
+	}
 	st(&g->status, RT_G_RUNNABLE);
 	if (unlikely(!p)) {
 		rt_global_put(g, g, 1);
@@ -348,8 +353,6 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 			stack = rt_stack_here(m, __builtin_frame_address(0));
 		}
 	}
-	if (unlikely(!m) && !g->foreign)
-		rt_woken_from_outside(g);
 	ready(m, g, outcome, how, waker, stack);
 }
 

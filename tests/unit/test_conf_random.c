@@ -232,7 +232,7 @@ static void put_row(struct text *t, const struct conf_row *row)
 	static const char *const size[] = { "0",          "262144",    "262145",     "\"256KiB\"",
 					    "\"1.5MiB\"", "\"64GiB\"", "68719476735" };
 	static const char *const strings[] = { "null", "\"/x\"", "\"\\\" \\\\ \\n \xc3\xa9\"" };
-	unsigned n_words = 0;
+	unsigned n_words = 1;
 	char buf[64];
 
 	if (row->have) {

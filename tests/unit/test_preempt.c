@@ -17,13 +17,21 @@ struct state {
 	uint64_t vec[3][8];
 	uint64_t gpr[6];
 	uint64_t red_zone, mask;
-	double x87[2];
+	uint64_t x87[2]; /* as doubles: compared bit by bit */
 	uint32_t mxcsr;
 	uint16_t cw, pad;
 	uint64_t flags;
 };
 
 static bool have_avx512;
+
+static uint64_t bits_of(double d)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &d, sizeof bits);
+	return bits;
+}
 
 /* Load all of it from *in, spin, store all of it to *out. */
 #define SPIN                                                                                                           \
@@ -126,8 +134,8 @@ static void uses_everything(void *arg)
 			in.gpr[i] = rtest_random(&rng);
 		in.red_zone = rtest_random(&rng);
 		in.mask = rtest_random(&rng) & 0xffff;
-		in.x87[0] = (double)(rtest_random(&rng) >> 20);
-		in.x87[1] = (double)(rtest_random(&rng) >> 20);
+		in.x87[0] = bits_of((double)(rtest_random(&rng) >> 20));
+		in.x87[1] = bits_of((double)(rtest_random(&rng) >> 20));
 		in.mxcsr = rtest_random(&rng) % 2 ? 0x1f80 : 0x7f80; /* rounding: nearest, to zero */
 		in.cw = rtest_random(&rng) % 2 ? 0x37f : 0xf7f;
 		in.flags = 0x400; /* the direction */
