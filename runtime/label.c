@@ -203,13 +203,8 @@ void rt_labels_unref(uint64_t name)
 static void change(struct g *g, uint64_t name)
 {
 	st_rel(&g->labels, name); /* pairs with the acquire of whoever copies the set */
-	if (rt_rec_on) {
-		struct m *m = rt_self();
-
-		m->tsc = rt_tsc();
-		rt_record(m, RT_EV_LABELS, 0, ld(&g->id), slot_of(name), (uint32_t)(name >> SLOT_BITS),
-			  rt_trace_seq(g, 0));
-	}
+	if (rt_rec_on)
+		rt_record_anywhere(RT_EV_LABELS, g, slot_of(name), (uint32_t)(name >> SLOT_BITS));
 }
 
 /* The present set if the goroutine itself made it. */

@@ -134,6 +134,30 @@ void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t
 	rt_unlock(&foreign_lock);
 }
 
+/* Who takes the M's P takes its chunk as well, but not while in_rt says that the goroutine is in the runtime (the
+ * order of rt_enter()): with own OWNED after that the chunk is ours until in_rt is 0 again.  Without a P, or with
+ * one that is lent or just being taken, the record goes through the pseudo M. */
+void rt_record_anywhere(enum rt_event ev, struct g *g, uint64_t subject, uint32_t stack)
+{
+	struct m *m = rt_self();
+	bool inside = ld(&m->in_rt) != 0;
+
+	st(&m->in_rt, 1);
+	rt_light();
+	if (likely(ld_acq(&m->own) == RT_OWNED)) {
+		m->tsc = rt_tsc();
+		rt_record(m, ev, 0, ld(&g->id), subject, stack, rt_trace_seq(g, 0));
+	} else {
+		rt_lock(&foreign_lock);
+		foreign_m.tsc = rt_tsc();
+		st(&foreign_m.p, NULL);
+		rt_record(&foreign_m, ev, 0, ld(&g->id), subject, stack, rt_trace_seq(g, 0));
+		rt_unlock(&foreign_lock);
+	}
+	if (!inside)
+		rt_leave(m);
+}
+
 void rt_rec_counters(struct weft_counters *out)
 {
 	rt_lock(&lock);

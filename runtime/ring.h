@@ -11,6 +11,8 @@ bool rt_rec_more(struct m *m); /* a fresh chunk; false: none to be had, event dr
 void rt_rec_release(struct m *m);
 /* By a thread that is no M; p: whom it is about, or NULL. */
 void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq);
+/* By goroutine g itself, which need not have entered the runtime. */
+void rt_record_anywhere(enum rt_event ev, struct g *g, uint64_t subject, uint32_t stack);
 void rt_rec_counters(struct weft_counters *out);
 struct rt_chunk {
 	_Atomic uint64_t generation;  /* odd while being recycled; readers look before and after */
