@@ -387,7 +387,8 @@ const struct weft_modules *weft_read_modules(void)
 	return set ? &set->mods : NULL;
 }
 
-const struct weft_module *weft_module_at(const struct weft_modules *ms, uint64_t pc)
+/* sig */
+RT_NOSAN const struct weft_module *weft_module_at(const struct weft_modules *ms, uint64_t pc)
 {
 	size_t a = 0, b = ms ? ms->n : 0;
 
