@@ -204,6 +204,7 @@ static bool hand_off_blocked(struct m *m)
 {
 	static struct rt_captured c;
 	uint32_t stack;
+	struct rt_blocked *entry;
 	struct weft_inst *inst;
 	struct p *p;
 
@@ -212,12 +213,12 @@ static bool hand_off_blocked(struct m *m)
 	stack = c.depth ? rt_stack_intern(c.pc, c.depth) : 0;
 	(void)ld_acq(&ld(&m->cur)->id); /* pairs with its publication in rt_go(): the instance is whole */
 	inst = ld(&ld(&m->cur)->inst);
-	m->blocked = rt_blocked_entry(inst, stack, c.syscall);
-	p = rt_revoke(m, RT_LOST_BLOCKED, stack);
+	entry = rt_blocked_entry(inst, stack, c.syscall);
+	p = rt_revoke_blocked(m, stack, entry);
 	if (!p)
 		return false;
 	bump(&taken[RT_LOST_BLOCKED], 1);
-	rt_blocked_count(m->blocked, inst);
+	rt_blocked_count(entry, inst);
 	rt_p_pass(p);
 	return true;
 }

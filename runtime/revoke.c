@@ -54,7 +54,7 @@ static void take(struct m *m, struct p *p, enum rt_lost lost)
 	st_rel(&m->own, RT_NO_P); /* pairs with the acquire in rt_enter_slow() */
 }
 
-struct p *rt_revoke(struct m *m, enum rt_lost lost, uint32_t stack)
+static struct p *revoke(struct m *m, enum rt_lost lost, uint32_t stack, struct rt_blocked *blocked)
 {
 	struct p *p;
 	struct g *g;
@@ -66,8 +66,19 @@ struct p *rt_revoke(struct m *m, enum rt_lost lost, uint32_t stack)
 		rt_record_foreign(RT_EV_HANDOFF, p, ld(&g->id), stack, p->trace_seq += 2);
 	st(&g->since_tsc, rt_tsc());
 	st(&g->status, RT_G_DETACHED);
+	m->blocked = blocked;
 	take(m, p, lost);
 	return p;
+}
+
+struct p *rt_revoke(struct m *m, enum rt_lost lost, uint32_t stack)
+{
+	return revoke(m, lost, stack, NULL);
+}
+
+struct p *rt_revoke_blocked(struct m *m, uint32_t stack, struct rt_blocked *entry)
+{
+	return revoke(m, RT_LOST_BLOCKED, stack, entry);
 }
 
 struct p *rt_retake(struct m *m)

@@ -84,6 +84,8 @@ static inline void rt_leave(struct m *m)
 /* Take the P from an M that is outside the runtime; the goroutine goes on DETACHED.  The P, owned by
  * the caller, or NULL.  stack: where the goroutine is, or 0.  Not on an M. */
 struct p *rt_revoke(struct m *m, enum rt_lost lost, uint32_t stack);
+/* RT_LOST_BLOCKED, for a call that is counted in entry (or NULL). */
+struct p *rt_revoke_blocked(struct m *m, uint32_t stack, struct rt_blocked *entry);
 /* Take the P that an M has lent.  The P, owned by the caller, or NULL. */
 struct p *rt_retake(struct m *m);
 /* Look at p's owner-only state for a moment without taking it: false when its M is in the runtime. */
