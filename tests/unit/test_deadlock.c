@@ -176,7 +176,7 @@ START_TEST(a_cycle_may_go_through_a_wait_group)
 }
 END_TEST
 
-static volatile int got; /* so that none of the calls below is a jump */
+static _Atomic int got; /* so that none of the calls below is a jump */
 
 static void receive_first(void *arg)
 {
