@@ -2,8 +2,8 @@
  *
  * A goroutine is *stuck* when it waits for what only a goroutine can give (locks, channels, select and their kin) and
  * no deadline, its own or its context's, ends the wait.  An instance is in a deadlock when all its goroutines are stuck
- *and nothing outside of them can help; the runtime sees no goroutine of another instance that shares a channel with it
- *(there is no way to that but through plugin code), and takes it that there is none.
+ * and nothing outside of them can help; the runtime sees no goroutine of another instance that shares a channel with it
+ * (there is no way to that but through plugin code), and takes it that there is none.
  *
  * Nobody is stopped to find out.  Two looks in a row prove it:
  *
