@@ -169,6 +169,7 @@ struct m {
 	_Atomic int tid;       /* 0: no thread */
 	int *errno_at;         /* this thread's errno */
 	uint64_t tsc;          /* at the last record or check: at most one clock read a step */
+	int64_t looked;        /* since then it has looked at the timers of all Ps */
 
 	/* From the one who switches away to rt_arrive() */
 	struct g *left;
@@ -191,6 +192,7 @@ struct m {
 	struct rt_note note;
 	struct p *next_p; /* from whoever wakes it */
 	bool spinning;
+	bool found;      /* own thread: it went onto the idle list before it sleeps */
 	bool polls;      /* lies down as the poller; before it can be found there */
 	struct g *stray; /* own thread, or from whoever wakes it: picked, to be run or sent home first */
 	struct g *pinned_head, *pinned_tail; /* goroutines that may run here only */

@@ -18,6 +18,7 @@
 #define TURN (1 * WEFT_MS)
 #define STEAL_ROUNDS 4
 #define SPIN_PAUSES 40
+#define AGAIN (20 * WEFT_US)  /* a timer that was due when we looked is another's, who has no CPU or is at it */
 #define SOON (10 * WEFT_MS)   /* sysmon does not look more often when little happens */
 #define SPARE (10 * WEFT_SEC) /* an M more than there are Ps idles no longer */
 
@@ -88,14 +89,21 @@ static struct g *steal_round(struct m *m, struct p *p, int64_t now)
 	return NULL;
 }
 
-static struct g *spin(struct m *m, struct p *p)
+static void start_spinning(struct m *m)
+{
+	if (m->spinning)
+		return;
+	m->spinning = true;
+	add(&sched.n_spinning, 1);
+}
+
+/* now: when p's own timers were looked at. */
+static struct g *spin(struct m *m, struct p *p, int64_t now)
 {
 	if (!m->spinning && 2 * ld(&sched.n_spinning) >= (int32_t)(ld(&sched.n_active) - ld(&sched.n_idle_ps)))
 		return NULL;
-	if (!m->spinning) {
-		m->spinning = true;
-		add(&sched.n_spinning, 1);
-	}
+	start_spinning(m);
+	m->looked = now;
 	for (int round = 0; round < STEAL_ROUNDS; round++) {
 		struct g *g = steal_round(m, p, rt_now());
 
@@ -163,7 +171,7 @@ struct g *rt_find(struct m *m)
 	if (!g)
 		g = ask_net(m, p);
 	if (!g)
-		g = spin(m, p);
+		g = spin(m, p, now);
 	p->slice_end = m->tsc + rt_ns_span_tsc(RT_SLICE);
 	return g;
 }
@@ -366,18 +374,45 @@ void rt_p_pass(struct p *p)
 		rt_wake_one();
 }
 
+/* Under sched.lock: m can be given a P, from the moment on in which it has none.  Were it found idle only once it
+ * sleeps, whoever adds work meanwhile would start a thread more. */
+static void be_found(struct m *m)
+{
+	m->next_p = NULL;
+	m->found = true;
+	m->idle_next = sched.idle_ms;
+	sched.idle_ms = m;
+	st(&sched.n_idle_ms, ld(&sched.n_idle_ms) + 1);
+}
+
+/* Found by nobody from now on.  False: it was, and next_p (NULL: none) is what it was given.  sched.lock is taken;
+ * held on return. */
+static bool be_lost(struct m *m)
+{
+	rt_lock(&sched.lock);
+	if (!m->found)
+		return true;
+	m->found = false;
+	if (rt_idle_m_remove(m))
+		return true;
+	rt_unlock(&sched.lock);
+	(void)rt_note_wait(&m->note, INT64_MAX); /* the wake-up is on its way */
+	rt_lock(&sched.lock);
+	return false;
+}
+
 /* Take an idle P back to look (spin) for the work there is after all.  False: none idle. */
 static bool retake(struct m *m)
 {
-	struct p *p;
+	bool lost = be_lost(m);
+	struct p *p = lost ? rt_idle_p_get() : m->next_p;
 
-	rt_lock(&sched.lock);
-	p = rt_idle_p_get();
+	if (lost && !p)
+		be_found(m); /* by whoever has taken that P */
 	rt_unlock(&sched.lock);
 	if (!p)
 		return false;
-	m->spinning = true;
-	add(&sched.n_spinning, 1);
+	start_spinning(m);
 	rt_p_acquire(m, p);
 	return true;
 }
@@ -444,12 +479,16 @@ static void sleep_idle(struct m *m)
 		bool woken, kept_time, gave;
 		struct p *p;
 
-		rt_lock(&sched.lock);
+		if (!be_lost(m) && m->next_p) {
+			rt_unlock(&sched.lock);
+			rt_p_acquire(m, m->next_p);
+			return;
+		}
 		if (sched.stopping) {
 			rt_unlock(&sched.lock);
 			return;
 		}
-		until = lie_down(m, until);
+		until = lie_down(m, until <= m->looked ? rt_now() + AGAIN : until);
 		gave = rt_pinned_give_back(m);
 		rt_unlock(&sched.lock);
 		if (unlikely(gave))
@@ -480,6 +519,8 @@ static void sleep_idle(struct m *m)
 		}
 		if (p)
 			rt_p_acquire(m, p);
+		if (p && !woken && kept_time)
+			start_spinning(m); /* whosever the timer is: its P may wait for a thread that has no CPU yet */
 		if (found.n)
 			(void)rt_net_deliver(p ? m : NULL, &found, RT_READY_NEXT);
 		if (p || m->leave || ld(&sched.stopping))
@@ -503,6 +544,7 @@ void rt_go_idle(struct m *m)
 		}
 		p = rt_p_release(m);
 		rt_idle_p_put(p);
+		be_found(m);
 		rt_unlock(&sched.lock);
 	} else {
 		rt_rec_release(m); /* its P was taken: rt_p_release() did not do it */

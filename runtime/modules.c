@@ -380,8 +380,7 @@ int weft_host_scan_modules(void)
 
 /* --- Reading ------------------------------------------------------------------------------------------ */
 
-/* sig */
-RT_NOSAN const struct weft_modules *weft_read_modules(void)
+const struct weft_modules *weft_read_modules(void)
 {
 	const struct rt_module_set *set = ld_acq(&rt_modules); /* pairs with the release in publish() */
 

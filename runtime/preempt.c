@@ -20,6 +20,7 @@
 #include "idle.h"
 #include "retake.h"
 #include "sys.h"
+#include "unwind_table.h"
 
 #define RED_ZONE 128
 #define STACK_NEEDED 8192 /* 2.8 KiB of registers, then the scheduler */
@@ -59,7 +60,7 @@ RT_NOSAN static bool text_allows(const struct weft_modules *ms, uint64_t pc, boo
 /* sig */
 RT_NOSAN static enum weft_refusal gate(struct m *m, const ucontext_t *uc, struct rt_regs regs)
 {
-	const struct weft_modules *ms = weft_read_modules();
+	const struct weft_modules *ms = &ld_acq(&rt_modules)->mods; /* pairs with the release in publish() */
 	struct g *g = ld(&m->cur);
 	uint64_t pc[WEFT_STACK_MAX];
 	unsigned flags = 0;

@@ -12,7 +12,7 @@ measuring() { [ "$(wc -l <"$T/report" 2>/dev/null || echo 0)" -gt 100 ]; }
 check "the sleeper reports" wait_until 20 measuring
 
 # Ten dumps and ten idle windows in turn; then the ids and the lateness of both kinds of window. Whatever
-# else runs on this machine can only make the sleeper later, so of three attempts one has to be in time;
+# else runs on this machine can only make the sleeper later, so of five attempts one has to be in time;
 # the dumps have to be right in each.
 if python3 - "$URL" "$T/report" "$PARKED" "$E2E_SLOW" "$T/dump" <<'EOF'
 import re
@@ -92,21 +92,18 @@ def late(samples, within):
     return len(got), got[int(len(got) * 0.99)], got[-1]
 
 
-# With both CPUs busy a thread that wakes may have to wait for the scheduler's tick (4 ms at 250 Hz), whoever runs.
-TICK = 4
 in_time = False
-for attempt in range(3):
+for attempt in range(5):
     dumps, idle = windows()
     check_dumps(dumps)
     samples = reported(idle[-1][1])
     n, p99, worst = late(samples, dumps)
     n0, p99_idle, worst_idle = late(samples, idle)
     print(f"    ms late: during dumps p99 {p99:.2f} max {worst:.2f} ({n} sleeps), idle p99 {p99_idle:.2f} max {worst_idle:.2f} ({n0})")
-    in_time = n > 50 and n0 > 50 and p99 <= 2 * p99_idle + 2 + 2 * TICK and worst <= 2 * worst_idle + 2 + 2 * TICK
-    print(f"    2 x idle + 2 ms: {'kept' if p99 <= 2 * p99_idle + 2 and worst <= 2 * worst_idle + 2 else 'missed'}")
+    in_time = n > 50 and n0 > 50 and p99 <= 2 * p99_idle + 2 and worst <= 2 * worst_idle + 2
     if in_time:
         break
-result(in_time, "a 1 ms sleeper's p99 and maximum during dumps are at most 2 x those of idle windows + 2 ms + 2 ticks")
+result(in_time, "a 1 ms sleeper's p99 and maximum during dumps are at most 2 x those of idle windows + 2 ms")
 sys.exit(1 if failed else 0)
 EOF
 then ok "dumps and idle windows"; else fail "dumps and idle windows"; fi
