@@ -530,7 +530,7 @@ static void sleep_idle(struct m *m)
 
 void rt_go_idle(struct m *m)
 {
-	bool span = m->spinning;
+	bool span = m->spinning; /* from be_found() on it is for the one who finds m to say */
 
 	if (ld(&m->p)) {
 		struct p *p;
@@ -544,15 +544,15 @@ void rt_go_idle(struct m *m)
 		}
 		p = rt_p_release(m);
 		rt_idle_p_put(p);
+		m->spinning = false;
 		be_found(m);
 		rt_unlock(&sched.lock);
 	} else {
 		rt_rec_release(m); /* its P was taken: rt_p_release() did not do it */
-	}
-	if (span) {
 		m->spinning = false;
-		add_sc(&sched.n_spinning, -1);
 	}
+	if (span)
+		add_sc(&sched.n_spinning, -1);
 	rt_heavy();
 	if (work_anywhere() && retake(m))
 		return;
