@@ -18,9 +18,13 @@
 
 enum { BUCKETS = 48 }; /* bucket n: less than 2^n us late */
 
+struct counts {
+	uint64_t n, missed, bucket[BUCKETS];
+};
+
 struct lateness {
 	weft_mutex lock;
-	uint64_t n, missed, bucket[BUCKETS];
+	struct counts c;
 };
 
 struct timers {
@@ -35,9 +39,9 @@ static void note(struct lateness *l, int64_t late, uint64_t missed)
 	while (n < BUCKETS - 1 && late >= WEFT_US << n)
 		n++;
 	WEFT_LOCKED(&l->lock) {
-		l->n++;
-		l->missed += missed;
-		l->bucket[n]++;
+		l->c.n++;
+		l->c.missed += missed;
+		l->c.bucket[n]++;
 	}
 }
 
@@ -81,14 +85,14 @@ static void time_out(void *arg)
 }
 
 /* The least power of two, in us, that so many hundredths were below. */
-static unsigned long long within(const struct lateness *l, uint64_t hundredths)
+static unsigned long long within(const struct counts *c, uint64_t hundredths)
 {
 	uint64_t sum = 0;
 	unsigned n = 0;
 
 	for (; n < BUCKETS - 1; n++) {
-		sum += l->bucket[n];
-		if (sum * 100 >= l->n * hundredths)
+		sum += c->bucket[n];
+		if (sum * 100 >= c->n * hundredths)
 			break;
 	}
 	return 1ull << n;
@@ -97,11 +101,11 @@ static unsigned long long within(const struct lateness *l, uint64_t hundredths)
 /* Writes what there is, and starts anew. */
 static void report(struct lateness *l, const char *what)
 {
-	struct lateness now;
+	struct counts now;
 
 	WEFT_LOCKED(&l->lock) {
-		now = *l;
-		*l = (struct lateness){ .lock = l->lock };
+		now = l->c;
+		l->c = (struct counts){ 0 };
 	}
 	if (now.n)
 		weft_log(WEFT_INFO,
