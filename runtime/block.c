@@ -43,13 +43,14 @@ static void lend(struct m *m)
 	}
 }
 
-/* m: in the runtime, and out of it afterwards.  Only a lasting section is passed on here: otherwise the P lies there
- * for whoever needs it. */
+/* Only a lasting section is passed on here: otherwise the P lies there for whoever needs it. */
 void rt_section_begin(struct m *m, void *frame, bool lasting)
 {
 	struct g *g = ld(&m->cur);
 	struct p *p = ld(&m->p);
 
+	if (unlikely(g->marks & RT_ASYNC) && !m->plocks)
+		rt_pin_change(m, g); /* it calls us: it may go elsewhere again */
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_SYSCALL_BEGIN, 0, ld(&g->id), ld(&g->id), rt_stack_here(m, frame), ++p->trace_seq);
@@ -79,7 +80,13 @@ bool rt_section_end(struct m *m)
 	return true;
 }
 
-static inline void enter(void *frame, bool lasting)
+struct m *rt_section_leave(struct m *m)
+{
+	st(&m->in_rt, 1);
+	return likely(rt_section_end(m)) ? m : rt_enter_slow(m);
+}
+
+RT_NOINLINE void weft_block_enter(void)
 {
 	struct m *m = rt_self();
 	struct g *g;
@@ -91,23 +98,8 @@ static inline void enter(void *frame, bool lasting)
 		g->marks |= RT_SECTIONS;
 		g->sections = 0;
 	}
-	if (g->sections++)
-		return;
-	m = rt_enter(m);
-	if (unlikely(g->marks & RT_ASYNC) && !m->plocks)
-		rt_pin_change(m, g); /* it calls us: it may go elsewhere again */
-	rt_section_begin(m, frame, lasting);
-}
-
-RT_NOINLINE void weft_block_enter(void)
-{
-	enter(__builtin_frame_address(0), false);
-}
-
-/* For the runtime's own calls that take long whenever they are made. */
-RT_NOINLINE void rt_block_enter_lasting(void)
-{
-	enter(__builtin_frame_address(0), true);
+	if (!g->sections++)
+		rt_section_begin(rt_enter(m), __builtin_frame_address(0), false);
 }
 
 void weft_block_exit(void)
@@ -122,8 +114,5 @@ void weft_block_exit(void)
 		rt_fatal("weft_block_exit: the goroutine is in no blocking section");
 	if (--g->sections || ld(&g->status) != RT_G_SYSCALL)
 		return; /* still in an outer one, or a call of ours has ended it */
-	st(&m->in_rt, 1);
-	if (unlikely(!rt_section_end(m)))
-		m = rt_enter_slow(m);
-	rt_leave(m);
+	rt_leave(rt_section_leave(m));
 }

@@ -63,7 +63,6 @@ static bool is_internal(enum rt_wait reason)
 	case RT_WAIT_NONE:
 	case RT_WAIT_SLEEP:
 	case RT_WAIT_IO:
-	case RT_WAIT_HELPER:
 	case RT_WAIT_N:
 		return false;
 	}

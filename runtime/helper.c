@@ -1,5 +1,5 @@
-/* helper.c - helper threads: for calls that block a thread, of which no other form exists (getaddrinfo(), regular
- * files), made on behalf of a goroutine that waits meanwhile.
+/* helper.c - helper threads: for what blocks a thread for long, needs a thread's stack, and is to be left behind when
+ * its goroutine is called off (getaddrinfo()).
  *
  * Started when there is work and no helper idles, MAX at most (more work queues, first in, first out); one that
  * idles for SPARE ends.  They have no P and make goroutines runnable as any thread that is no M does.
@@ -171,31 +171,6 @@ int rt_job_wait(struct m **m, struct rt_job *job, enum rt_wait reason)
 	rt_unlock(&lock);
 	job->drop(job);
 	return rc;
-}
-
-/* --- System calls ---------------------------------------------------------------------------------------- */
-
-struct call_job {
-	struct rt_job job;
-	const struct rt_call *call;
-	long result;
-};
-
-static void call_run(struct rt_job *job)
-{
-	struct call_job *c = (struct call_job *)job;
-
-	c->result = rt_call_now(c->call);
-}
-
-long rt_call_blocking(struct m **m, const struct rt_call *call)
-{
-	struct call_job c = { .job.run = call_run, .call = call };
-
-	/* Nobody calls this wait off: the job is on our stack. */
-	if (!*m || rt_job_wait(m, &c.job, RT_WAIT_HELPER) < 0)
-		return rt_call_now(call);
-	return c.result;
 }
 
 /* --- The end ----------------------------------------------------------------------------------------------- */

@@ -100,15 +100,13 @@ long rt_accept4(struct m **m, int fd, struct sockaddr *sa, socklen_t *len);
 /* What poll(2) says of fd now, without waiting. */
 int rt_fd_poll(int fd, unsigned events);
 
-/* --- Helper threads (helper.c): for what blocks a thread and has no other form --- */
-
-/* A system call on a helper thread; the goroutine waits, whatever happens.  On a foreign thread: here. */
 struct rt_call {
 	long nr, arg[6];
 };
-long rt_call_blocking(struct m **m, const struct rt_call *call);
 
-/* A longer job, which its goroutine may leave behind. */
+/* --- Helper threads (helper.c) --- */
+
+/* A job that blocks a thread for long, and that its goroutine may leave behind. */
 struct rt_job {
 	struct rt_job *next;
 	void (*run)(struct rt_job *job);

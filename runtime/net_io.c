@@ -2,8 +2,8 @@
  *
  * A descriptor of weft's is a socket: it is asked with MSG_DONTWAIT, and -EAGAIN means waiting for an edge (net.h).
  * Any other is looked at first (fstat): a socket is asked in the same way, something that can be polled is polled
- * before it is read unless it is non-blocking anyway, and a regular file is left to a helper thread, unless what is
- * wanted lies in memory.
+ * before it is read unless it is non-blocking anyway, and a regular file is read and written in a blocking section
+ * (block.c), unless what is wanted lies in memory.
  *
  * A read of a TCP socket that gave less than there was room for has emptied it.  So the next one waits without
  * asking, as long as no edge has come: what follows on the network does come with one.  Not so after a hang-up or
@@ -95,8 +95,11 @@ static bool is_blocking(int fd)
 int rt_fd_poll(int fd, unsigned events)
 {
 	struct pollfd p = { .fd = fd, .events = (short)events };
-	long rc = rt_syscall(SYS_ppoll, (long)&p, 1, (long)&(struct timespec){ 0 }, 0, 0, 0);
+	long rc;
 
+	do { /* a signal ends it although it does not wait */
+		rc = rt_syscall(SYS_ppoll, (long)&p, 1, (long)&(struct timespec){ 0 }, 0, 0, 0);
+	} while (rc == -EINTR);
 	if (rc < 0)
 		return (int)rc;
 	return p.revents & POLLNVAL ? -EBADF : p.revents;
@@ -118,9 +121,26 @@ static long call_polled(const struct io *io, int fd, bool blocking)
 	return rt_call_now(&call);
 }
 
+/* In a blocking section; nobody calls it off.  lasting: it will take long.  In a frame of its own, which lasts as
+ * long as the section. */
+static RT_NOINLINE long call_blocking(struct m **m, const struct rt_call *call, bool lasting)
+{
+	long n;
+
+	if (!*m)
+		return rt_call_now(call);
+	rt_section_begin(*m, __builtin_frame_address(0), lasting);
+	do {
+		n = rt_call_now(call);
+	} while (n == -EINTR);
+	*m = rt_section_leave(*m);
+	return n;
+}
+
 static long io_file(struct m **m, const struct io *io)
 {
 	struct rt_call call = io->file;
+	bool lasting = false;
 
 	if (call.nr == SYS_read || call.nr == SYS_readv) {
 		struct iovec part = { (void *)call.arg[1], (size_t)call.arg[2] };
@@ -130,8 +150,9 @@ static long io_file(struct m **m, const struct io *io)
 
 		if (n >= 0)
 			return n;
+		lasting = n == -EAGAIN; /* the disk is to be waited for */
 	}
-	return rt_call_blocking(m, &call);
+	return call_blocking(m, &call, lasting);
 }
 
 static long io_foreign(struct m **m, int fd, const struct io *io)
@@ -156,7 +177,7 @@ static long io_foreign(struct m **m, int fd, const struct io *io)
 			return n;
 		rc = rt_fd_wait_once(m, fd, RT_FD_BIT(io->dir));
 		if (rc == -EPERM) /* cannot be polled: some devices */
-			return rt_call_blocking(m, &io->file);
+			return call_blocking(m, &io->file, false);
 		if (rc < 0)
 			return rc;
 	}
@@ -306,7 +327,7 @@ ssize_t weft_writev(int fd, const struct iovec *iov, int n)
 	return rc < 0 && !done ? rc : done;
 }
 
-/* Reading the file may block: on a helper thread.  Then room in the socket is waited for here. */
+/* Reading the file may block: in a section.  Then room in the socket is waited for here. */
 static long send_some(struct m **m, int out, const struct rt_call *call)
 {
 	uint32_t gen, seq[2] = { 0 };
@@ -320,7 +341,7 @@ static long send_some(struct m **m, int out, const struct rt_call *call)
 				return n;
 			seq[RT_FD_OUT] = ld_acq(&f->dir[RT_FD_OUT].seq); /* pairs with on_event() */
 		}
-		n = rt_call_blocking(m, call);
+		n = call_blocking(m, call, false);
 		if (f)
 			rt_fd_leave(f, out);
 		if (n != -EAGAIN)

@@ -15,7 +15,6 @@
 	X(WAITGROUP, "sync.WaitGroup.Wait", "sync", 0)                                                                 \
 	X(ONCE, "sync.Mutex.Lock", "sync", 0)                                                                          \
 	X(IO, "IO wait", "network", 1)                                                                                 \
-	X(HELPER, "syscall", "syscall", 0)                                                                             \
 	X(SELECT, "select", "select", 1)                                                                               \
 	X(SELECT_NONE, "select (no cases)", "forever", 1)                                                              \
 	X(RWMUTEX_R, "sync.RWMutex.RLock", "sync", 0)                                                                  \

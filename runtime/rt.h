@@ -94,13 +94,13 @@ void rt_unborrow(struct m *m);
 
 /* --- Blocking sections (block.c) --- */
 
-/* The current goroutine enters a section on behalf of the function with that frame; m is in the runtime, and out of
- * it afterwards. */
+/* The current goroutine enters a section on behalf of the function with that frame, which lasts as long; m is in the
+ * runtime, and out of it afterwards.  lasting: known to take long, so the P is given away at once. */
 void rt_section_begin(struct m *m, void *frame, bool lasting);
+/* And leaves it: m is out of the runtime, and in it, with a P, afterwards: perhaps another M. */
+struct m *rt_section_leave(struct m *m);
 /* Take the P back that was lent; false: it is gone. */
 bool rt_section_end(struct m *m);
-/* weft_block_enter() for what is known to take long: the P is given away at once. */
-void rt_block_enter_lasting(void);
 
 /* --- Scheduling (sched.c, idle.c, runq.c) --- */
 

@@ -431,7 +431,7 @@ void weft_leave(void);
  *
  * Descriptors from elsewhere (open, pipe, a library) may be used, too: where
  * they can be waited for they are, whether O_NONBLOCK is set or not; regular
- * files are read and written on another thread.  Close those with close().
+ * files are read and written in a blocking section.  Close those with close().
  *
  * On a foreign thread all of this blocks that thread.
  */

@@ -196,10 +196,10 @@ static void lasting(void *arg)
 {
 	int64_t v = 1;
 
-	rt_block_enter_lasting();
+	rt_section_begin(rt_enter(rt_self()), __builtin_frame_address(0), true);
 	while (!is_set(arg))
 		usleep(100);
-	weft_block_exit();
+	rt_leave(rt_section_leave(rt_self()));
 	(void)weft_chan_try_send(chan, &v, sizeof v);
 }
 START_TEST(a_lasting_section_gives_its_p_away_at_once)

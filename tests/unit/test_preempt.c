@@ -145,9 +145,10 @@ static void uses_everything(void *arg)
 			spin_sse(&in, &out, 20000);
 		n_wrong += memcmp(&in, &out, sizeof in) != 0;
 		if (rtest_random(&rng) % 64 == 0) {
-			rt_block_enter_lasting(); /* from which it comes back without a P, to another thread */
+			/* from which it comes back without a P, to another thread */
+			rt_section_begin(rt_enter(rt_self()), __builtin_frame_address(0), true);
 			usleep(200);
-			weft_block_exit();
+			rt_leave(rt_section_leave(rt_self()));
 			n_moves += gettid() != tid;
 			tid = gettid();
 		}
