@@ -181,12 +181,13 @@ struct actor *actor_start(struct graph *gr, struct actor *by, struct cast cast)
 	a->p = cast.p;
 	a->foreign = cast.foreign;
 	a->parent = by && !by->foreign ? by : NULL;
+	a->mortal = a->parent && by->mortal && !a->foreign; /* it inherits the context */
 	a->rng = by ? rnd_mix(by->rng, rnd(&by->rng)) : rnd_mix(gr->rng, rnd(&gr->rng));
 	weft_wg_add(&gr->done, 1);
 	rc = a->foreign ? start_thread(a) : a->parent ? go_here(a) : go_from_outside(a);
 	if (rc == 0)
 		return a;
-	if (rc != -ECANCELED || !gr->doomed)
+	if (!(rc == -ECANCELED && gr->doomed) && !(by && by->mortal && rc == weft_ctx_err(weft_ctx_self())))
 		fail(gr, "a goroutine could not be started: %s", weft_strerror(rc));
 	atomic_store(&a->refused, 1);
 	if (a->leave)
@@ -218,13 +219,13 @@ void graph_account(struct graph *gr)
 
 bool called_off(const struct actor *a, int rc)
 {
-	if (rc != -ECANCELED)
+	if (rc != -ECANCELED && !(rc == -ETIMEDOUT && a->mortal))
 		return false;
 	if (a->foreign)
 		fail(a->gr, "the wait of a thread that is no goroutine was called off");
-	if (!a->gr->doomed)
+	if (!a->gr->doomed && !a->mortal)
 		fail(a->gr, "a wait was called off in an instance that lives");
-	if (weft_ctx_err(weft_ctx_self()) != -ECANCELED)
-		fail(a->gr, "a wait was called off before the context was over");
+	if (weft_ctx_err(weft_ctx_self()) != rc && !(a->gr->doomed && a->mortal && weft_ctx_err(weft_ctx_self())))
+		fail(a->gr, "a wait was called off by %d before the context was over", rc);
 	return true;
 }

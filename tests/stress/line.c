@@ -58,7 +58,7 @@ static unsigned char fill_at(const struct token *t, size_t i)
 	return (unsigned char)(t->seq * 31 + t->producer + i);
 }
 
-static void seal(const struct line *l, struct token *t)
+void line_seal(const struct line *l, struct token *t)
 {
 	t->sum = rnd_mix((uint64_t)t->producer << 32 | t->seq, t->hops);
 	for (size_t i = 0; i < fill_of(l); i++)
@@ -113,7 +113,7 @@ int line_put(struct line *l, struct actor *a, struct token *t)
 	unsigned tries = rnd_one_in(&a->rng, 3) ? rnd_in(&a->rng, 1, 5) : 0;
 	int rc = -EAGAIN;
 
-	seal(l, t);
+	line_seal(l, t);
 	while (rc == -EAGAIN && tries-- > 0) {
 		rc = weft_chan_try_send(l->c, t, l->size);
 		nudge(a);
@@ -128,7 +128,7 @@ int line_put(struct line *l, struct actor *a, struct token *t)
 	return rc;
 }
 
-static int took(struct line *l, struct token *t, int rc)
+int line_took(struct line *l, struct token *t, int rc)
 {
 	if (rc == 1)
 		open_seal(l, t);
@@ -144,7 +144,7 @@ int line_try_take(struct line *l, struct actor *a, struct token *t)
 
 	if (rc < 0 && rc != -EAGAIN)
 		fail(l->gr, "weft_chan_try_recv: %s", weft_strerror(rc));
-	rc = took(l, t, rc);
+	rc = line_took(l, t, rc);
 	nudge(a);
 	return rc;
 }
@@ -157,7 +157,7 @@ int line_take(struct line *l, struct actor *a, struct token *t)
 	while (rc == -EAGAIN && tries-- > 0)
 		rc = line_try_take(l, a, t);
 	if (rc == -EAGAIN) {
-		rc = took(l, t, weft_chan_recv(l->c, t, l->size));
+		rc = line_took(l, t, weft_chan_recv(l->c, t, l->size));
 		if (rc < 0 && !called_off(a, rc))
 			fail(a->gr, "weft_chan_recv: %s", weft_strerror(rc));
 		nudge(a);

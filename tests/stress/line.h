@@ -48,6 +48,9 @@ int line_put(struct line *l, struct actor *a, struct token *t);
 int line_take(struct line *l, struct actor *a, struct token *t);
 /* 1; 0; -EAGAIN */
 int line_try_take(struct line *l, struct actor *a, struct token *t);
+/* For who sends or receives otherwise (select): before a token goes in, and after it came out with rc. */
+void line_seal(const struct line *l, struct token *t);
+int line_took(struct line *l, struct token *t, int rc);
 void line_drop_sender(struct line *l);
 void line_drop_receiver(struct line *l);
 

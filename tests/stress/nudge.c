@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static void do_yield(struct actor *a)
 {
@@ -97,12 +98,45 @@ static void do_label(struct actor *a)
 		fail(a->gr, "the label %s is not there after a yield", key);
 }
 
+/* Others run meanwhile; one in four ends early, in a wait. */
+static void do_section(struct actor *a)
+{
+	WEFT_BLOCKING
+	{
+		if (rnd_one_in(&a->rng, 4))
+			weft_yield();
+		else if (rnd_one_in(&a->rng, 3))
+			do_block(a);
+		else
+			do_spin(a);
+	}
+}
+
+static void do_pin(struct actor *a)
+{
+	pid_t tid;
+
+	weft_lock_thread();
+	tid = gettid();
+	for (unsigned n = rnd_in(&a->rng, 1, 3); n > 0; n--) {
+		if (rnd_one_in(&a->rng, 3))
+			do_sleep(a);
+		else if (rnd_one_in(&a->rng, 3))
+			do_section(a);
+		else
+			do_yield(a);
+		if (gettid() != tid)
+			fail(a->gr, "a goroutine that is locked to thread %d runs on %d", tid, gettid());
+	}
+	weft_unlock_thread();
+}
+
 static const struct {
 	unsigned weight;
 	void (*fn)(struct actor *a);
 } kinds[] = {
-	{ 30, do_yield }, { 5, do_yields }, { 30, do_spin }, { 3, do_long_spin },
-	{ 8, do_sleep },  { 5, do_block },  { 5, do_deep },  { 8, do_label },
+	{ 30, do_yield }, { 5, do_yields }, { 30, do_spin }, { 3, do_long_spin }, { 8, do_sleep },
+	{ 5, do_block },  { 5, do_deep },   { 8, do_label }, { 8, do_section },   { 4, do_pin },
 };
 
 static void pick(struct actor *a)

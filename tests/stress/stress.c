@@ -16,6 +16,7 @@
 #include "stress.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,6 +280,7 @@ int main(int argc, char **argv)
 	pthread_t watchdog;
 
 	get_args(argc, argv);
+	signal(SIGPIPE, SIG_IGN); /* of pipes whose reader is gone */
 	dprintf(1, "WEFT_STRESS_SEED=%llu, %llu s\n", (unsigned long long)args.seed, (unsigned long long)args.seconds);
 	if (pthread_create(&watchdog, NULL, watch, NULL) != 0)
 		fail(NULL, "no thread for the watchdog");

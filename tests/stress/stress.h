@@ -8,10 +8,10 @@
  *	stress.c   command line, epochs, the watchdog, failing
  *	round.c    a round: its graphs, its threads that revoke Ps, take snapshots, cancel
  *	actor.c    starting actors in every way there is, accounting for each
- *	nudge.c    what an actor does between two steps: yields, sleeps, spins, labels, deep stacks
+ *	nudge.c    what an actor does between two steps: yields, sleeps, spins, labels, deep stacks, sections, pins
  *	inside.c   what knows the runtime's inside: revocations, semaphores, labels
  *	line.c     a channel whose tokens are accounted for one by one
- *	flow.c talk.c sync.c life.c   the shapes
+ *	flow.c talk.c sync.c life.c wait.c over.c wire.c place.c   the shapes
  *
  * Everything random comes from (seed, round) and, per actor, from its place in the graph: the same seed
  * gives the same graphs; only the schedule differs. */
@@ -91,6 +91,7 @@ struct actor {
 
 	bool foreign;
 	bool by_wg;        /* weft_wg_go() says when it is done */
+	bool mortal;       /* it carries a context of the shape's, which may end at any time */
 	unsigned n_labels; /* pushed by itself */
 	uint64_t goid;
 	pthread_t thread;
@@ -109,8 +110,8 @@ struct cast {
 	void *p;
 	bool foreign; /* a thread that is no goroutine */
 };
-/* Start an actor; by: the actor that does it, or NULL on the main thread.  When the graph's instance is
- * over it may be refused: then leave() is called, and the result is NULL. */
+/* Start an actor; by: the actor that does it, or NULL on the main thread.  When the graph's instance, or the
+ * context of a mortal starter, is over it may be refused: then leave() is called, and the result is NULL. */
 struct actor *actor_start(struct graph *gr, struct actor *by, struct cast cast);
 /* All actors have ended, every one exactly once; foreign threads are joined. */
 void graph_wait(struct graph *gr);
