@@ -146,7 +146,7 @@ enum instance_phase {
 	INSTANCE_RUNNING,  /* run() runs or has returned, goroutines live */
 	INSTANCE_STOPPING, /* stop() runs */
 	INSTANCE_ENDING,   /* context over; goroutines are awaited */
-	INSTANCE_FINI,     /* fini() runs */
+	INSTANCE_FINI,     /* fini() runs; then what was left behind is freed */
 	INSTANCE_GONE,
 };
 struct instance {
@@ -156,6 +156,7 @@ struct instance {
 	bool inited;                       /* init succeeded: fini is due */
 	bool ran;                          /* run has returned */
 	bool cancelled;                    /* weft_inst_cancel() has come back from the pool */
+	bool freeing;                      /* weft_inst_free() is on the pool */
 	bool refused;
 	int calls; /* callbacks started whose return has not been heard of */
 	struct load load;

@@ -10,7 +10,8 @@
  * on from there.
  *
  * ENDING: the context is ended (on the pool), then goroutines are counted until none is left.  What a
- * callback may still use (state, configuration) is freed after that, or never. */
+ * callback may still use (state, configuration) is freed after that, or never.  FINI: likewise until fini's goroutine
+ * is gone; then what the instance made and did not free is freed (on the pool). */
 #include "daemon.h"
 
 #include <errno.h>
@@ -62,12 +63,43 @@ static void gone(struct instance *in)
 
 /* --- The end -------------------------------------------------------------------------------------- */
 
+/* pool */
+static void free_work(void *arg)
+{
+	struct instance *in = arg;
+
+	in->rc = weft_inst_free(in->inst);
+}
+
+static void free_done(void *arg)
+{
+	struct instance *in = arg;
+
+	in->freeing = false;
+	if (in->rc < 0)
+		weftd_watch(in->d); /* a timer has started a goroutine at the last moment */
+	else
+		gone(in);
+}
+
+static void free_rest(struct instance *in)
+{
+	const struct http_loop *hl = in->d->hl;
+
+	in->freeing = true;
+	if (hl->offload(hl->user, 0, free_work, free_done, in) < 0) {
+		free_work(in);
+		free_done(in);
+	}
+}
+
 static void fini_returned(void *arg)
 {
 	struct instance *in = arg;
 
 	in->calls--;
-	gone(in);
+	instance_poll(in);
+	weftd_watch(in->d);
 }
 
 /* goroutine */
@@ -91,7 +123,7 @@ static void call_fini(struct instance *in)
 		log_warn("instance \"%s\": fini is left out, no goroutine can be started: %s", in->conf->name,
 			 weft_strerror(rc));
 	}
-	gone(in);
+	free_rest(in);
 }
 
 /* pool */
@@ -186,6 +218,8 @@ void instance_poll(struct instance *in)
 		end_context(in);
 	} else if (in->phase == INSTANCE_ENDING && in->cancelled && is_empty(in)) {
 		call_fini(in);
+	} else if (in->phase == INSTANCE_FINI && !in->freeing && is_empty(in)) {
+		free_rest(in);
 	}
 }
 

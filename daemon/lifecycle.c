@@ -154,7 +154,8 @@ static void on_tick(void *arg)
 		instance_poll(in);
 		if (hurry)
 			instance_hurry(in);
-		again |= (in->phase == INSTANCE_RUNNING && in->ran) || in->phase == INSTANCE_ENDING;
+		again |= (in->phase == INSTANCE_RUNNING && in->ran) || in->phase == INSTANCE_ENDING ||
+			 in->phase == INSTANCE_FINI;
 	}
 	if (d->state == WEFTD_DRAINING)
 		check_drain(d);

@@ -129,7 +129,7 @@ static RT_FLAT int chan_recv(struct m **m, weft_chan *c, void *elem, bool wait)
 
 /* --- Public --- */
 
-weft_chan *weft_chan_new(size_t elem_size, size_t cap)
+weft_chan *rt_chan_new(size_t elem_size, size_t cap)
 {
 	weft_chan *c;
 	size_t bytes;
@@ -146,15 +146,42 @@ weft_chan *weft_chan_new(size_t elem_size, size_t cap)
 	return c;
 }
 
+weft_chan *weft_chan_new(size_t elem_size, size_t cap)
+{
+	weft_chan *c = rt_chan_new(elem_size, cap);
+
+	if (c)
+		rt_own(&c->owned, RT_OWNED_CHAN);
+	return c;
+}
+
+/* may_wait: that somebody waits is no fatal mistake; it is closed then, and its memory left to them. */
+void rt_chan_free(weft_chan *c, bool may_wait)
+{
+	bool waits;
+
+	rt_lock(&c->lock); /* whoever served the last waiter may still be inside */
+	waits = c->senders.first || c->receivers.first;
+	rt_unlock(&c->lock);
+	if (!waits)
+		free(c);
+	else if (may_wait)
+		(void)weft_chan_close(c);
+	else
+		rt_fatal("weft_chan_free: goroutines still wait on the channel");
+}
+
+void rt_chan_drop(struct rt_owned *o)
+{
+	rt_chan_free((weft_chan *)((char *)o - offsetof(weft_chan, owned)), true);
+}
+
 void weft_chan_free(weft_chan *c)
 {
 	if (!c)
 		return;
-	rt_lock(&c->lock); /* whoever served the last waiter may still be inside */
-	if (c->senders.first || c->receivers.first)
-		rt_fatal("weft_chan_free: goroutines still wait on the channel");
-	rt_unlock(&c->lock);
-	free(c);
+	rt_disown(&c->owned);
+	rt_chan_free(c, false);
 }
 
 int weft_chan_send(weft_chan *c, const void *elem, size_t size)

@@ -23,8 +23,13 @@ struct weft_chan {
 	struct queue senders, receivers;
 	_Atomic size_t count; /* weft_chan_len() reads it without the lock */
 	size_t cap, head;     /* head: the oldest element */
+	struct rt_owned owned;
 	char buf[] __attribute__((aligned(16)));
 };
+
+/* weft_chan_new() and weft_chan_free() for a channel that is a part of something else. */
+weft_chan *rt_chan_new(size_t elem_size, size_t cap);
+void rt_chan_free(weft_chan *c, bool may_wait); /* whether somebody waits, or that is fatal */
 
 static inline void queue_put(struct queue *q, struct waiter *w)
 {

@@ -203,6 +203,31 @@ static void bury(struct m *m, struct weft_ctx *dead)
 	}
 }
 
+/* Nobody carries one of them any more; what is left are handles. */
+void rt_ctx_free_all(struct weft_inst *inst)
+{
+	for (int i = 0; i <= WEFT_MAXPROCS_LIMIT; i++) {
+		struct rt_inst_shard *shard = &inst->shard[i];
+
+		for (;;) {
+			struct weft_ctx *head, *dead = NULL;
+
+			rt_lock(&shard->ctx_lock);
+			head = shard->families;
+			rt_unlock(&shard->ctx_lock);
+			if (!head)
+				break;
+			rt_lock(&head->lock);
+			for (struct weft_ctx *c = head; c; c = next_below(c, head)) {
+				c->next = dead;
+				dead = c;
+			}
+			rt_unlock(&head->lock);
+			bury(NULL, dead);
+		}
+	}
+}
+
 void rt_ctx_birth(struct g *g, struct weft_ctx *ctx)
 {
 	struct weft_ctx *family = ld(&ctx->family);

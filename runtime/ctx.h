@@ -5,6 +5,15 @@
 
 #include "lock.h"
 
+/* What an instance may forget to free (owned.c), embedded in the thing. */
+enum rt_owned_kind { RT_OWNED_CHAN, RT_OWNED_TIMER, RT_OWNED_GROUP };
+struct rt_owned {
+	struct rt_owned *next, **link; /* link NULL: on no list any more */
+	struct weft_inst *inst;        /* NULL: nobody's; constant, as are the others */
+	uint32_t shard;
+	enum rt_owned_kind kind;
+};
+
 struct waiter; /* chan.h */
 struct queue {
 	struct waiter *first, *last;

@@ -37,7 +37,7 @@ struct suspect {
 	uint64_t was_births, was_sum; /* of the look before, if still */
 	bool still;                   /* all were stuck at the look before */
 	bool open;                    /* no witness yet in this look */
-	bool told;
+	uint32_t told;                /* in which of its lives; 0: none */
 };
 
 static struct suspect *suspects; /* by instance number */
@@ -125,7 +125,7 @@ static bool witness_holds(const struct suspect *s, const struct weft_inst *inst)
 /* Does inst need a walk? */
 static bool open_suspect(struct weft_inst *inst, struct suspect *s)
 {
-	s->open = !s->told && !ld(&inst->ctx.over) && !witness_holds(s, inst) && !may_be_helped(inst);
+	s->open = s->told != inst->lives + 1 && !ld(&inst->ctx.over) && !witness_holds(s, inst) && !may_be_helped(inst);
 	if (s->open) {
 		s->live = rt_inst_live(inst, &s->births);
 		s->seen = s->sum = 0;
@@ -207,7 +207,7 @@ int weft_host_find_deadlocks(void)
 	for (uint32_t i = 1; i < INSTANCES && (inst = rt_inst_at(i)); i++) {
 		if (!suspects[i].open || !conclude(&suspects[i]) || ld(&inst->ctx.over) || may_be_helped(inst))
 			continue;
-		suspects[i].told = true;
+		suspects[i].told = inst->lives + 1;
 		rt_deadlock_explain(inst, suspects[i].live);
 		found++;
 	}

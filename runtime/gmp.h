@@ -325,6 +325,8 @@ extern _Atomic uint32_t rt_n_ms;
 struct weft_inst {
 	struct weft_ctx ctx; /* the root: no references, no list of carriers */
 	uint32_t number;
+	uint32_t lives;           /* how often it was begun; under INST, as is free */
+	bool free;                /* to be begun again by who has the same name */
 	_Atomic uint32_t outside; /* a thread that is no worker has woken or started one of its goroutines */
 	char name[64];
 	_Atomic uint8_t preempt;  /* enum weft_preempt */
@@ -335,10 +337,13 @@ struct weft_inst {
 		RT_CACHED _Atomic uint64_t births, deaths;
 		_Atomic int64_t wakers; /* see rt_inst_wakers() */
 		struct rt_lock ctx_lock;
-		struct weft_ctx *families; /* the root's children made on that P; under ctx_lock */
+		/* under ctx_lock */
+		struct weft_ctx *families; /* the root's children made on that P */
+		struct rt_owned *owned;    /* what else was (owned.c) */
 	} shard[WEFT_MAXPROCS_LIMIT + 1];  /* the last: by threads without a P, under an atomic add */
 };
 struct weft_inst *rt_inst_at(uint32_t number);
+void rt_inst_retire(struct weft_inst *inst); /* everything of it is freed: its record may be used again */
 uint64_t rt_inst_live(struct weft_inst *inst, uint64_t *births);
 /* What is no goroutine and may wake those of `in` all the same: threads inside weft_enter(), timer
  * objects, contexts with a deadline of their own.  n more; p:

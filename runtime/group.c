@@ -13,6 +13,7 @@ struct weft_group {
 	_Atomic int error;
 	int limit;     /* 0: none */
 	weft_sem room; /* when limited */
+	struct rt_owned owned;
 };
 
 struct member {
@@ -34,7 +35,14 @@ weft_group *weft_group_new(weft_ctx *parent, int limit)
 	}
 	g->limit = limit;
 	weft_sem_init(&g->room, limit);
+	rt_own(&g->owned, RT_OWNED_GROUP);
 	return g;
+}
+
+/* Its context is freed with all others. */
+void rt_group_drop(struct rt_owned *o)
+{
+	free((char *)o - offsetof(struct weft_group, owned));
 }
 
 weft_ctx *weft_group_ctx(weft_group *g)
@@ -98,6 +106,7 @@ int weft_group_free(weft_group *g)
 		return 0;
 	weft_ctx_cancel(g->ctx);
 	rc = weft_group_wait(g);
+	rt_disown(&g->owned);
 	weft_ctx_free(g->ctx);
 	free(g);
 	return rc;

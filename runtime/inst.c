@@ -19,17 +19,43 @@
 #include "sys.h"
 
 #define INSTANCES_MAX 4096
+_Static_assert(INSTANCES_MAX <= 1 << 15, "a descriptor's record names its instance in 15 bits");
 
 static struct rt_lock lock = RT_LOCK_INIT(INST);
 static struct weft_inst *_Atomic table[INSTANCES_MAX];
 static _Atomic uint32_t n_table = 1;
 static __thread weft_inst *entered; /* by a foreign thread */
 
+/* One of that name that has ended begins anew, with its number and what was counted so far. */
+static struct weft_inst *again(const char *name)
+{
+	struct weft_inst *inst = NULL;
+
+	rt_lock(&lock);
+	for (uint32_t i = 1; i < ld(&n_table) && !inst; i++) {
+		inst = ld(&table[i]);
+		if (!inst->free || strncmp(inst->name, name, sizeof inst->name - 1) != 0)
+			inst = NULL;
+	}
+	if (inst) {
+		inst->free = false;
+		inst->lives++;
+		st(&inst->outside, 0);
+		st(&inst->preempt, WEFT_PREEMPT_DEFAULT);
+		st_rel(&inst->ctx.over, 0);
+	}
+	rt_unlock(&lock);
+	return inst;
+}
+
 weft_inst *weft_inst_new(const char *name)
 {
-	struct weft_inst *inst = rt_map(sizeof *inst);
+	struct weft_inst *inst = again(name);
 	uint32_t n;
 
+	if (inst)
+		return inst;
+	inst = rt_map(sizeof *inst);
 	if (!inst)
 		return NULL;
 	strncpy(inst->name, name, sizeof inst->name - 1);
@@ -46,6 +72,17 @@ weft_inst *weft_inst_new(const char *name)
 	st_rel(&n_table, n + 1);
 	rt_unlock(&lock);
 	return inst;
+}
+
+void rt_inst_retire(struct weft_inst *inst)
+{
+	int64_t inside = 0;
+
+	for (uint32_t i = 0; i <= WEFT_MAXPROCS_LIMIT; i++)
+		inside += ld(&inst->shard[i].wakers);
+	rt_lock(&lock);
+	inst->free = !inside; /* a thread that is still in it would be in the next one */
+	rt_unlock(&lock);
 }
 
 void weft_inst_preempt(weft_inst *inst, enum weft_preempt how)

@@ -26,10 +26,12 @@ static struct rt_lock lock = RT_LOCK_INIT(LEAF);
 static struct {
 	_Atomic uint32_t generation; /* odd: in use */
 	_Atomic(weft_fn) destroy;
+	uint32_t owner; /* number of the instance that made it; 0: none.  Under lock */
 } keys[KEYS];
 
 int weft_local_new(weft_fn destroy)
 {
+	const struct weft_inst *inst = weft_instance_self();
 	int key = -EAGAIN;
 
 	rt_lock(&lock);
@@ -39,6 +41,7 @@ int weft_local_new(weft_fn destroy)
 		if (generation & 1)
 			continue;
 		st(&keys[i].destroy, destroy);
+		keys[i].owner = inst ? inst->number : 0;
 		st_rel(&keys[i].generation, generation + 1); /* pairs with index_of() */
 		key = (int)(((generation + 1) & 0x7fffff) << 8 | i);
 	}
@@ -64,6 +67,18 @@ int weft_local_free(int key)
 		st(&keys[i].generation, ld(&keys[i].generation) + 1);
 	rt_unlock(&lock);
 	return i < 0 ? -EINVAL : 0;
+}
+
+void rt_locals_free(uint32_t number)
+{
+	rt_lock(&lock);
+	for (uint32_t i = 0; i < KEYS; i++) {
+		uint32_t generation = ld(&keys[i].generation);
+
+		if (generation & 1 && keys[i].owner == number)
+			st(&keys[i].generation, generation + 1);
+	}
+	rt_unlock(&lock);
 }
 
 static struct g *self_g(void)

@@ -12,7 +12,7 @@
 	X(INST, "the table of instances")                                                                              \
 	X(TICK, "one timer object")                                                                                    \
 	X(CHAN, "one channel; select takes several")                                                                   \
-	X(CTXS, "the families of contexts in one shard of an instance")                                                \
+	X(CTXS, "what one shard of an instance has made")                                                              \
 	X(CTX, "one family of contexts; select takes several")                                                         \
 	X(SEMA, "one bucket of the wait table")                                                                        \
 	X(FD, "one descriptor")                                                                                        \

@@ -42,7 +42,8 @@ struct rt_fd {
 	_Atomic uint32_t use;
 	_Atomic uint32_t gen; /* under lock; read by anybody */
 	_Atomic bool armed;   /* under lock, read as a hint: not ours, but registered for one event */
-	bool tcp;             /* constant while ours */
+	uint16_t tcp : 1;     /* constant while ours, as is */
+	uint16_t owner : 15;  /* the number of the instance that it is closed with; 0: none */
 	_Atomic bool keep;    /* the peer hung up or sent urgent data: a short read does not mean empty */
 	struct {
 		_Atomic uint32_t seq;       /* edges so far: under lock; read by anybody */

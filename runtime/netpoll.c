@@ -91,6 +91,7 @@ static void in_use(void)
 int rt_fd_open(int fd, bool tcp)
 {
 	static const uint32_t events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLOUT | EPOLLET;
+	const struct weft_inst *inst = weft_instance_self();
 	struct rt_fd *f;
 	int rc = record(fd, &f);
 
@@ -99,6 +100,7 @@ int rt_fd_open(int fd, bool tcp)
 	rt_lock(&f->lock);
 	st(&f->armed, false);
 	f->tcp = tcp;
+	f->owner = inst ? (uint16_t)(inst->number & 0x7fff) : 0;
 	st(&f->keep, false);
 	for (int d = 0; d < 2; d++) {
 		st(&f->dir[d].deadline, 0);
@@ -326,6 +328,24 @@ void rt_fd_leave(struct rt_fd *f, int fd)
 	last = RT_FD_CLOSING;
 	if (unlikely(old == (RT_FD_USER | RT_FD_CLOSING)) && cas(&f->use, &last, 0))
 		(void)rt_sys_close(fd); /* from here on the number may be anybody's */
+}
+
+void rt_fds_free(uint32_t number)
+{
+	for (unsigned i = 0; i < CHUNK * CHUNKS; i++) {
+		struct rt_fd *f = rt_fd_find((int)i);
+		bool ours;
+
+		if (!f) {
+			i += CHUNK - 1 - i % CHUNK;
+			continue;
+		}
+		rt_lock(&f->lock);
+		ours = ld(&f->use) & RT_FD_OURS && f->owner == number;
+		rt_unlock(&f->lock);
+		if (ours)
+			(void)rt_fd_close((int)i);
+	}
 }
 
 void rt_fd_deadline(struct rt_fd *f, unsigned dirs, int64_t when)

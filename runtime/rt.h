@@ -258,6 +258,20 @@ bool rt_ctx_carried(const struct weft_ctx *ctx, struct g *g);
 /* If g waits for something that can be called off: win that wait.  inst: only a goroutine of it, or NULL. */
 void rt_call_off(struct m *m, struct g *g, const struct weft_inst *inst, int outcome); /* inst.c */
 
+/* --- What an instance has made (owned.c) --- */
+
+/* o is a part of what the caller's instance has just made. */
+void rt_own(struct rt_owned *o, enum rt_owned_kind kind);
+void rt_disown(struct rt_owned *o); /* it is about to be freed */
+/* The instance has ended: free what o is a part of, which is on no list any more. */
+void rt_chan_drop(struct rt_owned *o);
+void rt_timer_drop(struct rt_owned *o);
+void rt_group_drop(struct rt_owned *o);
+/* Everything that instance `number` made and did not free. */
+void rt_fds_free(uint32_t number);
+void rt_locals_free(uint32_t number);
+void rt_ctx_free_all(struct weft_inst *inst);
+
 /* --- Goroutine-local values (local.c) --- */
 
 void rt_locals_end(struct g *g);  /* runs destructors: not in the runtime */

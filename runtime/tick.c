@@ -23,6 +23,7 @@ struct weft_timer {
 	void *arg;
 	struct weft_inst *inst; /* NULL: a foreign thread's.  When it is over nothing fires any more */
 	struct rt_origin origin;
+	struct rt_owned owned;
 };
 _Static_assert(sizeof(struct weft_timer) <= RT_CELL_SIZE, "a timer fits a cell");
 
@@ -134,12 +135,13 @@ static struct weft_timer *start(struct m *m, weft_chan *chan, weft_fn fn, void *
 	rt_unlock(&t->lock);
 	if (t->inst)
 		rt_inst_wakers(t->inst, m ? ld(&m->p) : NULL, 1);
+	rt_own(&t->owned, RT_OWNED_TIMER);
 	return t;
 }
 
 weft_timer *weft_timer_new(int64_t ns, int64_t period)
 {
-	weft_chan *chan = period < 0 ? NULL : weft_chan_new(sizeof(int64_t), 1);
+	weft_chan *chan = period < 0 ? NULL : rt_chan_new(sizeof(int64_t), 1);
 	struct weft_timer *t;
 	struct m *m;
 
@@ -150,7 +152,7 @@ weft_timer *weft_timer_new(int64_t ns, int64_t period)
 	if (m)
 		rt_leave(m);
 	if (!t)
-		weft_chan_free(chan);
+		rt_chan_free(chan, false);
 	return t;
 }
 
@@ -202,23 +204,36 @@ bool weft_timer_reset(weft_timer *t, int64_t ns)
 	return armed;
 }
 
-void weft_timer_free(weft_timer *t)
+/* may_wait: as rt_chan_free(). */
+static void timer_free(struct weft_timer *t, bool may_wait)
 {
 	weft_chan *chan;
 	struct m *m;
 
-	if (!t)
-		return;
 	rt_lock(&t->lock);
 	(void)stop(t);
 	chan = t->chan;
 	t->chan = NULL;
 	rt_unlock(&t->lock);
-	weft_chan_free(chan);
+	if (chan)
+		rt_chan_free(chan, may_wait);
 	m = rt_enter(rt_self());
 	if (t->inst)
 		rt_inst_wakers(t->inst, m ? ld(&m->p) : NULL, -1);
 	rt_cell_give(m, RT_CELL_TIMER, t);
 	if (m)
 		rt_leave(m);
+}
+
+void rt_timer_drop(struct rt_owned *o)
+{
+	timer_free((struct weft_timer *)((char *)o - offsetof(struct weft_timer, owned)), true);
+}
+
+void weft_timer_free(weft_timer *t)
+{
+	if (!t)
+		return;
+	rt_disown(&t->owned);
+	timer_free(t, false);
 }

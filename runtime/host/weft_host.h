@@ -52,7 +52,8 @@ int weft_host_start(const struct weft_host_opts *opts);
  * then unusable and the process should exit. */
 int weft_host_stop(int64_t timeout_ns);
 
-/* Instances: the unit of ownership, labels and accounting.  Never freed; name is copied. */
+/* Instances: the unit of ownership, labels and accounting.  name is copied.  Records are never given back: one of
+ * the same name that was freed is used again, and goes on counting where it was. */
 weft_inst *weft_inst_new(const char *name);
 /* How a goroutine of inst is made to share that runs for longer than its slice. */
 enum weft_preempt { WEFT_PREEMPT_DEFAULT, WEFT_PREEMPT_HANDOFF, WEFT_PREEMPT_SIGNAL };
@@ -63,6 +64,11 @@ uint64_t weft_inst_live(weft_inst *inst);
  * goroutines: milliseconds per 100,000, so on a pool thread rather than the loop. */
 void weft_inst_cancel(weft_inst *inst);
 bool weft_inst_cancelled(const weft_inst *inst);
+/* After weft_inst_cancel(), when no goroutine is left: free what it has made and did not: descriptors of weft's own,
+ * timers, contexts, error groups, channels, keys of goroutine-local values.  Memory of plugins is theirs.  The handle
+ * is not to be used any more.  Microseconds, and more by what there is: on a pool thread.  0; -EBUSY: it has not
+ * ended yet. */
+int weft_inst_free(weft_inst *inst);
 /* weft_go_in() for the embedder's own callbacks (init, run, stop, fini): also when the context of the
  * instance is over.  Not from a goroutine. */
 int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg);

@@ -9,7 +9,9 @@
  *     -ECANCELED, or -ETIMEDOUT when it was a deadline that ended it.  Locks
  *     and wait groups are the exception: they wait for code of yours, which is
  *     itself told to give up.
- *   - What a plugin instance creates belongs to that instance.
+ *   - What a plugin instance creates belongs to that instance, and what it
+ *     did not free is freed with it, after fini: descriptors of weft's own,
+ *     timers, contexts, error groups, channels, keys.
  *
  * The life of an instance.  Every callback of struct weft_plugin runs on a
  * goroutine of the instance, so it may wait.
@@ -377,7 +379,7 @@ int weft_group_free(weft_group *g);
 
 /* --- Goroutine-local values -------------------------------------------------------- */
 /*
- * A key for the process; every goroutine (and foreign thread) has its own value
+ * A key belongs to the instance that made it; every goroutine (and foreign thread) has its own value
  * under it, at first NULL.  When the goroutine's function has returned, destroy is
  * called with each value that is not NULL, on that goroutine; values it sets anew
  * are destroyed as well, up to four times over.
