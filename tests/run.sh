@@ -2,7 +2,10 @@
 # run.sh SUITE... - the driver behind make check: one line a test, then "N passed, N failed[, N skipped]".
 #
 #   unit    every test case of $B/unit, counted one by one
-#   SUITE   every tests/SUITE/NN-name.sh, in order, one test each
+#   SUITE   every tests/SUITE/NN-name.sh, one test each: in order, those first that run beside others
+#
+# A script with a line "# runs beside others" in it minds no neighbour: it compares no times, shares of the
+# CPU or counts of the machine that one would spoil.  AT_ONCE (2) of these run at the same time, all others alone.
 #
 # A test script runs in the root of the tree with B (build folder, absolute), V (variant), WEFTD (the
 # daemon) and TMP (an empty folder of its own) set, in a session of its own.  Exit status 0 passes, 77
@@ -28,7 +31,9 @@ MAKEFLAGS=$(sed -E 's/ ?-j[0-9]*//; s/ ?--jobserver[^ ]*//' <<<"${MAKEFLAGS:-}")
 MAKE=${MAKE:-make}
 export MAKE MAKEFLAGS
 unset MAKELEVEL MFLAGS
-passed=0 failed=0 skipped=0 slow=1 current='' work=''
+AT_ONCE=${AT_ONCE:-2}
+passed=0 failed=0 skipped=0 slow=1 current=''
+declare -A jobs=() # process of a script_job: its place in the list
 case $V in
 asan | tsan)
 	slow=3
@@ -40,7 +45,7 @@ mkdir -p "$LOGS"
 end() {
 	trap '' INT TERM HUP
 	[ -z "$current" ] || kill -KILL -- "-$current" 2>/dev/null
-	[ -z "$work" ] || rm -rf "$work"
+	[ ${#jobs[@]} -eq 0 ] || { kill -TERM "${!jobs[@]}" 2>/dev/null && wait "${!jobs[@]}"; }
 	exit "$1"
 }
 trap 'end 130' INT
@@ -63,11 +68,11 @@ excluded() {
 
 # in_session LIMIT LOG COMMAND...: sets rc; kills and reports what was left running, adds what sanitizers say.
 in_session() {
-	local limit=$1 log=$2 left
+	local limit=$1 log=$2 reports=${2%.log}.sanitizer left
 	shift 2
-	rm -f "$LOGS"/sanitizer.*
-	ASAN_OPTIONS="${ASAN_OPTIONS:-}:log_path=$LOGS/sanitizer" UBSAN_OPTIONS="${UBSAN_OPTIONS:-}:log_path=$LOGS/sanitizer" \
-		TSAN_OPTIONS="${TSAN_OPTIONS:-}:log_path=$LOGS/sanitizer" \
+	rm -f "$reports".*
+	ASAN_OPTIONS="${ASAN_OPTIONS:-}:log_path=$reports" UBSAN_OPTIONS="${UBSAN_OPTIONS:-}:log_path=$reports" \
+		TSAN_OPTIONS="${TSAN_OPTIONS:-}:log_path=$reports" \
 		setsid timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
 	current=$!
 	wait "$current"
@@ -78,43 +83,81 @@ in_session() {
 		ps -o pid= -s "$current" | xargs -r kill -KILL 2>/dev/null
 		[ "$rc" -ne 0 ] || rc=1
 	fi
-	if compgen -G "$LOGS/sanitizer.*" >/dev/null; then
-		cat "$LOGS"/sanitizer.* >>"$log"
+	if compgen -G "$reports.*" >/dev/null; then
+		cat "$reports".* >>"$log"
 		[ "$rc" -ne 0 ] || rc=1
 	fi
 	current=''
 }
 
-run_script() { # SUITE SCRIPT
-	local name log rc t0 limit why
-	name=$1/$(basename "$2" .sh)
-	# shellcheck disable=SC2053 # a pattern is meant
-	[ -z "${ONLY:-}" ] || [[ $name == $ONLY ]] || return 0
-	if why=$(excluded "$name"); then
-		echo "----  $name is no part of $V: $why"
-		return
-	fi
-	log=$LOGS/${name//\//-}.log
+# script_job NAME SCRIPT, in a process of its own: the outcome, "STATUS MICROSECONDS LIMIT", is left in a file.
+script_job() {
+	local log=$LOGS/${1//\//-}.log limit t0
 	limit=$(sed -n 's/^# limit: \([0-9]*\).*/\1/p' "$2")
 	limit=$((${limit:-300} * slow))
-	rm -rf "${log%.log}.files"
-	work=$(mktemp -d -t weft-test.XXXXXX)
-	export TMP=$work
+	TMP=$(mktemp -d -t weft-test.XXXXXX)
+	export TMP
+	trap 'rm -rf "$TMP"' EXIT
+	trap '[ -z "$current" ] || kill -KILL -- "-$current" 2>/dev/null; exit 143' TERM
+	rm -rf "${log%.log}.files" "${log%.log}.outcome"
 	t0=$(now)
 	in_session "$limit" "$log" bash "$2"
 	t0=$(($(now) - t0))
+	[ "$rc" = 0 ] || [ "$rc" = 77 ] || cp -r "$TMP" "${log%.log}.files"
+	echo "$rc $t0 $limit" >"${log%.log}.outcome"
+}
+
+report_script() { # NAME
+	local log=$LOGS/${1//\//-}.log rc=1 took=0 limit=0
+	read -r rc took limit <"${log%.log}.outcome" || echo "the driver's process has ended" >>"$log"
+	rm -f "${log%.log}.outcome"
 	case $rc in
-	0) report ok "$name" "$t0" && passed=$((passed + 1)) ;;
-	77) report SKIP "$name" "$t0" "$(tail -n 1 "$log" | sed -E 's/^SKIP[^:]*: *//')" && skipped=$((skipped + 1)) ;;
+	0) report ok "$1" "$took" && passed=$((passed + 1)) ;;
+	77) report SKIP "$1" "$took" "$(tail -n 1 "$log" | sed -E 's/^SKIP[^:]*: *//')" && skipped=$((skipped + 1)) ;;
 	*)
 		failed=$((failed + 1))
-		report FAIL "$name" "$t0" "$([ "$rc" != 124 ] || echo "no end within $limit s")"
+		report FAIL "$1" "$took" "$([ "$rc" != 124 ] || echo "no end within $limit s")"
 		tail_of "$log"
-		cp -r "$work" "${log%.log}.files" && echo "        see $log, ${log%.log}.files"
+		echo "        see $log, ${log%.log}.files"
 		;;
 	esac
-	rm -rf "$work"
-	work=''
+}
+
+# run_scripts N SCRIPT...: N at a time; reported in order.
+run_scripts() {
+	local most=$1 scripts=("${@:2}") names=() ended=() next=0 shown=0 pid script
+	for script in "${scripts[@]}"; do names+=("$(name_of "$script")"); done
+	while [ $shown -lt ${#names[@]} ]; do
+		while [ $next -lt ${#names[@]} ] && [ ${#jobs[@]} -lt "$most" ]; do
+			script_job "${names[next]}" "${scripts[next]}" &
+			jobs[$!]=$((next++))
+		done
+		wait -n -p pid "${!jobs[@]}"
+		ended[${jobs[$pid]}]=1
+		unset "jobs[$pid]"
+		while [ -n "${ended[shown]:-}" ]; do report_script "${names[shown++]}"; done
+	done
+}
+
+name_of() { echo "$(basename "$(dirname "$1")")/$(basename "$1" .sh)"; }
+
+run_suite() { # SUITE
+	local script name why together=() alone=()
+	for script in tests/"$1"/[0-9][0-9]-*.sh; do
+		name=$(name_of "$script")
+		[ -e "$script" ] || continue
+		# shellcheck disable=SC2053 # a pattern is meant
+		[ -z "${ONLY:-}" ] || [[ $name == $ONLY ]] || continue
+		if why=$(excluded "$name"); then
+			echo "----  $name is no part of $V: $why"
+		elif grep -q '^# runs beside others' "$script"; then
+			together+=("$script")
+		else
+			alone+=("$script")
+		fi
+	done
+	run_scripts "$AT_ONCE" "${together[@]}"
+	run_scripts 1 "${alone[@]}"
 }
 
 # A line a suite and one a failure, from check's XML report; last: "PASSED FAILED COMPLETE".
@@ -160,13 +203,7 @@ run_unit() {
 }
 
 for suite; do
-	if [ "$suite" = unit ]; then
-		run_unit
-		continue
-	fi
-	for script in tests/"$suite"/[0-9][0-9]-*.sh; do
-		[ ! -e "$script" ] || run_script "$suite" "$script"
-	done
+	if [ "$suite" = unit ]; then run_unit; else run_suite "$suite"; fi
 done
 if [ "$skipped" -gt 0 ]; then
 	echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The command line and the configuration file: what is accepted, what is refused and in which words.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Plugins that weftd must refuse: each with a sentence of its own, status 78, and nothing left running.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins life

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Plugins with functions that can step over the guard page of a stack: named in the log once, and refused
 # with plugins.require_probes; never those built with -fstack-clash-protection.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 [ "$(uname -m)" = x86_64 ] || skip "only x86-64 code is looked at"

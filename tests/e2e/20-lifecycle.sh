@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Start and stop: the order of callbacks, exit statuses, stragglers, the second signal, a wedged process.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins life wedge parked

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SIGQUIT, SIGUSR1, SIGHUP and crashes: what is dumped, and how the process ends.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins life parked

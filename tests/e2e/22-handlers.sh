@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What signal handlers reach, read from the machine code: nothing of libc, no allocation, no lock, and in the
 # sanitizer variants nothing instrumented (runtime/sanity.h).
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What the daemon says of itself when asked: WEFTDEBUG, /debug/weft/sched, --dump-plugin.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins parked wedge_constructor

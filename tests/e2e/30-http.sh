@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Paths, methods, parameters, status codes and headers: as a Go server's where tools depend on it, and
 # weft's own rules for who may ask.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins parked burn

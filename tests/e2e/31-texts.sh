@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The text forms of the goroutine profile, against a Go server with the same goroutines: one grammar,
 # the same shapes when addresses, ids, names and files are taken out; and pprof reads them back.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins parked

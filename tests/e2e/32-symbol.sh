@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # /debug/pprof/symbol: names for addresses, by GET and by POST, however many.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins parked

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Clients that leave, that are too many, and that are still waiting when the daemon stops.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins burn parked

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The goroutine profile through `go tool pprof`: counts by function, labels, and the tool's own fetching.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_go

@@ -6,6 +6,7 @@
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins wedge wedge_constructor wedge_sleeper parked
 REQUESTS=20
+AT_ONCE=10 # of those that last a second
 
 # CPU time since boot in ticks: of the whole machine, and of what this script has started.
 cpu_ticks() {
@@ -51,7 +52,7 @@ ask_all() {
 	ask "$1" /healthz 0 1
 	ask "$1" /metrics 0 1
 	ask "$1" '/debug/pprof/goroutine?debug=2' 0 1 "${2:-}"
-	ask "$1" '/debug/pprof/profile?seconds=1' 1000 4
+	ask "$1" '/debug/pprof/profile?seconds=1' 1000 $AT_ONCE
 }
 
 # Both CPUs are kept busy beside the wedges.
@@ -59,7 +60,8 @@ busy 2
 
 # wedged NAME JSON FUNCTION-REGEX [PROFILE-REGEX [SIGNAL]]: SIGNAL QUIT ends it with a dump.
 wedged() {
-	config "$(jq -n --argjson mine "$2" '{ runtime: { init_timeout: "10m" }, shutdown_timeout: "300ms" } * $mine')"
+	config "$(jq -n --argjson mine "$2" --argjson most $AT_ONCE '{ runtime: { init_timeout: "10m" },
+		http: { max_collections: $most }, shutdown_timeout: "300ms" } * $mine')"
 	weftd_spawn
 	weftd_listens || { fail "$1: it listens" "$(tail -n 5 "$LOG")"; return; }
 	up() { [ "$(curl -s -m 2 -o /dev/null -w '%{http_code}' "$URL/healthz")" = 200 ]; }
@@ -108,7 +110,7 @@ wedged "(e) init never returns" "{ \"instances\": [ $CROWD, $(wedge stuck loop 1
 wedged "(g) a sleeper holds stdout's lock" "{ \"instances\": [ $CROWD, $(wedge stuck stdout 4) ] }" wedge_holding_stdout
 
 # (f) stderr a full pipe that nobody reads, while plugins log without end.
-config "{ \"shutdown_timeout\": \"300ms\", \"instances\": [ $CROWD, $(wedge chatter chatter 4) ] }"
+config "{ \"shutdown_timeout\": \"300ms\", \"http\": { \"max_collections\": $AT_ONCE }, \"instances\": [ $CROWD, $(wedge chatter chatter 4) ] }"
 mkfifo "$T/full"
 exec 8<>"$T/full" # held open for reading, never read
 RUNS=$((RUNS + 1))

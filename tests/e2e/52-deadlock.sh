@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Instances whose goroutines wait for one another: said once, with the cycle, and everything else goes on.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_plugins deadlock

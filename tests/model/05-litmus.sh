@@ -1,5 +1,6 @@
 #!/bin/bash
 # The checker itself: it sees what x86-TSO allows, nothing else, and both ways to be stuck.
+# runs beside others
 . tests/model/lib.sh
 model litmus 'store buffering, two fences' 'store buffering, locked stores' 'store buffering, light and heavy' \
 	'message passing' 'own stores' 'counts' 'spinning that ends'

@@ -1,5 +1,6 @@
 #!/bin/bash
 # The deque loses nothing and gives nothing twice, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model deque
 plant 'no fence where the owner takes' runq.c '/pairs with the fence in rt_spawn_get_oldest/d'

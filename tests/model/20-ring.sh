@@ -1,5 +1,6 @@
 #!/bin/bash
 # The ring and the global queue lose nothing and give nothing twice, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model ring
 plant 'the tail is moved before the slot is written' runq.c \

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Locks and notes exclude, and lose no wake-up, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model lock
 plant 'no heavy barrier before a sleeper looks again' lock.c '/^	rt_heavy\(\);/d'

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Channels hand over every value once and leave nobody waiting, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model chan
 plant 'a waiter is served without winning its wait' chan.h 's/if \(likely\(rt_wait_win\(w->g, w->number\)\)\)/(void)rt_wait_win(w->g, w->number);\n		if (1)/'

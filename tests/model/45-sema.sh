@@ -1,5 +1,6 @@
 #!/bin/bash
 # Semaphores, mutexes, once and wait groups exclude, and lose no wake-up, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model sema
 plant 'the lock is dropped between the look at the count and the queue' sema.c \

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Select takes one case, whole, and leaves nothing behind, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model select
 plant 'what was not served stays queued' select.c 's/^		if \(s->waiters\[i\]\.queued\)$/		if (0)/'

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A P has one owner at a time, whoever takes it from whom, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model revoke
 plant 'no heavy barrier where a P is taken' revoke.c '/^	rt_heavy\(\);/d'

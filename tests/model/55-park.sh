@@ -1,5 +1,6 @@
 #!/bin/bash
 # Parking, waking and calling off: one winner, nothing lost, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model park
 plant 'the canceller has no heavy barrier' inst.c '/^	rt_heavy\(\);/d'

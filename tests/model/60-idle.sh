@@ -1,5 +1,6 @@
 #!/bin/bash
 # No goroutine is left in a queue while all workers sleep, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model idle
 plant 'no heavy barrier before the last look' idle.c '/^	rt_heavy\(\);/d'

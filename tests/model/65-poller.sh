@@ -1,5 +1,6 @@
 #!/bin/bash
 # The poller hears the wake-ups that are meant for it, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model poller
 plant 'two in the kernel at once' idle.c 's/ && !sched.poller_in;/ \&\& !ld(\&sched.poller);/'
