@@ -65,7 +65,8 @@ void logger_print(int level, const char *fmt, ...) WEFT_PRINTF(2, 3);
 #define log_info(...) logger_print(WEFT_INFO, __VA_ARGS__)
 /* Ask the logger thread for a dump of all goroutines between two lines.  Async-signal-safe. */
 void logger_dump(void);
-/* Wait until what was queued before is written, or for timeout_ns.  False: not all of it. */
+/* Wait until what was queued before is written, or for timeout_ns: longer where stderr takes more and the thread
+ * merely has not come to it on a busy machine.  False: not all of it. */
 bool logger_flush(int64_t timeout_ns);
 uint64_t logger_dropped(void);
 

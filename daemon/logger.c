@@ -27,6 +27,8 @@
 #define SLOTS 1024u /* a power of two */
 #define TEXT_MAX 1024
 #define NAME_MAX_LEN 64
+/* So long the last lines are waited for where stderr would take them and only the CPU is missing. */
+#define NO_CPU_NS (2 * WEFT_SEC)
 #define LINE_MAX_LEN (TEXT_MAX + NAME_MAX_LEN + 96)
 
 struct slot {
@@ -313,15 +315,25 @@ int logger_start(int fd, enum logger_style style, int level)
 	return 0;
 }
 
+/* Somebody reads stderr, or it is a file. */
+static bool takes_more(void)
+{
+	struct pollfd p = { .fd = lg.fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) > 0;
+}
+
 bool logger_flush(int64_t timeout_ns)
 {
 	uint64_t want = atomic_load_explicit(&lg.tail, memory_order_relaxed);
-	int64_t until = now_ns() + timeout_ns;
+	int64_t begun = now_ns();
 
 	wake();
 	/* pairs with the release in write_out() */
 	while (atomic_load_explicit(&lg.head, memory_order_acquire) < want) {
-		if (now_ns() >= until)
+		int64_t waited = now_ns() - begun;
+
+		if (waited >= timeout_ns && (waited >= NO_CPU_NS || !takes_more()))
 			return false;
 		nanosleep(&(struct timespec){ .tv_nsec = WEFT_MS }, NULL);
 	}
