@@ -1,7 +1,9 @@
 /* test_deadlock.c - which instances are found to be in a deadlock, which are not, and what is said. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "rtest.h"
 
@@ -222,6 +224,26 @@ START_TEST(an_instance_with_one_that_sleeps_is_not_found)
 	start_both(receive_first, RT_WAIT_CHAN_RECV, sleep_long, RT_WAIT_SLEEP);
 
 	never_found();
+}
+END_TEST
+
+static int pair[2];
+static void read_socket(void *arg)
+{
+	char c;
+
+	(void)arg;
+	st(&second_id, weft_goid());
+	ck_assert_int_eq(weft_read(pair[0], &c, 1), 1);
+}
+
+START_TEST(an_instance_with_one_that_waits_for_the_network_is_not_found)
+{
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	start_both(receive_first, RT_WAIT_CHAN_RECV, read_socket, RT_WAIT_IO);
+
+	never_found();
+	ck_assert_int_eq(write(pair[1], "x", 1), 1);
 }
 END_TEST
 
@@ -453,6 +475,7 @@ Suite *test_deadlock(void)
 	tcase_add_test(t, a_cycle_may_go_through_a_wait_group);
 	tcase_add_test(t, receivers_without_a_sender_are_found_and_told_by_stack);
 	tcase_add_test(t, an_instance_with_one_that_sleeps_is_not_found);
+	tcase_add_test(t, an_instance_with_one_that_waits_for_the_network_is_not_found);
 	tcase_add_test(t, a_wait_with_a_deadline_is_not_for_ever);
 	tcase_add_test(t, while_there_is_a_timer_it_is_not_found);
 	tcase_add_test(t, a_context_with_a_deadline_ends_the_wait_some_day);
