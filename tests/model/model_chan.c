@@ -1,14 +1,11 @@
 /* model_chan.c - channels (chan.c) between senders, receivers, one that closes and one that calls waits off.
  *
  * Every value that was sent arrives once or is still there; results are right; nobody waits although a
- * partner is there.  Goroutines are threads here: rt_park() drops the lock and blocks until rt_ready(). */
-#include "atomic.h"
+ * partner is there. */
+#include "threads.h"
 
 #include <stdlib.h>
 
-#include "rt.h"
-
-#include "plain_lock.h"
 static char pool[512] __attribute__((aligned(64)));
 #define malloc(n) ((n) <= sizeof pool ? (void *)pool : NULL)
 #define free(p) ((void)(p))
@@ -16,76 +13,14 @@ static char pool[512] __attribute__((aligned(64)));
 #undef malloc
 #undef free
 
-#define GS 4
-
-struct rt_sched sched;
-__thread struct m *rt_tls_m;
-bool rt_forked;
-static struct m ms[GS];
-static struct g gs[GS];
-static struct p p0;
-static _Atomic uint32_t runnable[GS];
 static weft_chan *c;
 static int sent[GS], result[GS];         /* by thread */
 static uint32_t got[GS + 1][2 * GS + 1]; /* by thread and value; its last row: end() */
 
-void rt_fatal(const char *fmt, ...)
-{
-	mc_fail("%s", fmt);
-	for (;;)
-		;
-}
-void rt_own(struct rt_owned *o, enum rt_owned_kind kind)
-{
-	(void)o, (void)kind;
-}
-void rt_disown(struct rt_owned *o)
-{
-	(void)o;
-}
-struct m *rt_enter_slow(struct m *m)
-{
-	return m;
-}
-struct g *rt_foreign_g(void)
-{
-	return &gs[mc_self()];
-}
-int rt_park(struct m **m, enum rt_wait reason, struct rt_lock *drop)
-{
-	int self = mc_self();
-
-	(void)m, (void)reason;
-	if (drop)
-		rt_unlock(drop);
-	mc_wait_eq(&runnable[self], 1);
-	st(&runnable[self], 0);
-	return gs[self].outcome;
-}
-void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
-{
-	(void)m, (void)how;
-	g->outcome = outcome;
-	if (ld(&g->wait) & 1)
-		mc_fail("goroutine %d is readied, nobody won its wait", (int)(g - gs));
-	if (xchg(&runnable[g - gs], 1))
-		mc_fail("goroutine %d is readied twice", (int)(g - gs));
-}
-
-static void resumed(int thread)
-{
-	rt_tls_m = &ms[thread];
-}
-
 static void chan_new(size_t cap)
 {
-	mc_resumed = resumed;
+	threads_begin();
 	c = weft_chan_new(8, cap);
-	for (int i = 0; i < GS; i++) {
-		st(&ms[i].own, RT_OWNED);
-		st(&ms[i].cur, &gs[i]);
-		st(&ms[i].p, &p0);
-	}
 }
 
 /* Sends values 2i+1, 2i+2, ... for thread i; stops at the first that is not taken. */

@@ -2,15 +2,11 @@
  * off.
  *
  * Every value that was sent arrives once or is still there; a select that gave up has taken and given nothing; nobody
- * waits although a partner is there, and nothing of a select stays queued.  Goroutines are threads here:
- * rt_park_select() drops the locks and blocks until rt_ready(). */
-#include "atomic.h"
+ * waits although a partner is there, and nothing of a select stays queued. */
+#include "threads.h"
 
 #include <stdlib.h>
 
-#include "rt.h"
-
-#include "plain_lock.h"
 static char pool[2][512] __attribute__((aligned(64)));
 static int pools;
 #define malloc(n) ((n) <= sizeof pool[0] ? (void *)pool[pools++] : NULL)
@@ -20,60 +16,15 @@ static int pools;
 #undef free
 #include <select.c>
 
-#define GS 4
 #define VALUES 8
 
-struct rt_sched sched;
-__thread struct m *rt_tls_m;
-bool rt_forked;
 struct weft_ctx rt_ctx_none;
 static struct weft_ctx root;
-static struct m ms[GS];
-static struct g gs[GS];
-static struct p ps[GS];
-static _Atomic uint32_t runnable[GS];
 static weft_chan *a, *b;
 static int result[GS];
 static bool sent[VALUES];            /* by value */
 static uint32_t got[GS + 1][VALUES]; /* by thread and value; its last row: end() */
 
-void rt_fatal(const char *fmt, ...)
-{
-	mc_fail("%s", fmt);
-	for (;;)
-		;
-}
-void rt_own(struct rt_owned *o, enum rt_owned_kind kind)
-{
-	(void)o, (void)kind;
-}
-void rt_disown(struct rt_owned *o)
-{
-	(void)o;
-}
-struct m *rt_enter_slow(struct m *m)
-{
-	return m;
-}
-struct g *rt_foreign_g(void)
-{
-	return &gs[mc_self()];
-}
-static int parked(void)
-{
-	int self = mc_self();
-
-	mc_wait_eq(&runnable[self], 1);
-	st(&runnable[self], 0);
-	return gs[self].outcome;
-}
-int rt_park(struct m **m, enum rt_wait reason, struct rt_lock *drop)
-{
-	(void)m, (void)reason;
-	if (drop)
-		rt_unlock(drop);
-	return parked();
-}
 int rt_park_until(struct m **m, enum rt_wait reason, struct rt_lock *drop, int64_t when)
 {
 	(void)when;
@@ -85,15 +36,6 @@ int rt_park_select(struct m **m, const struct rt_held *held, int64_t when)
 	for (uint32_t i = 0; i < held->n; i++)
 		rt_unlock(held->lock[i]);
 	return parked();
-}
-void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
-{
-	(void)m, (void)how;
-	g->outcome = outcome;
-	if (ld(&g->wait) & 1)
-		mc_fail("goroutine %d is readied, nobody won its wait", (int)(g - gs));
-	if (xchg(&runnable[g - gs], 1))
-		mc_fail("goroutine %d is readied twice", (int)(g - gs));
 }
 int64_t rt_now(void)
 {
@@ -116,22 +58,13 @@ int weft_ctx_err(const weft_ctx *ctx)
 	return rt_ctx_err(ctx);
 }
 
-static void resumed(int thread)
-{
-	rt_tls_m = &ms[thread];
-}
-
 static void begin(size_t cap_a, size_t cap_b)
 {
-	mc_resumed = resumed;
+	threads_begin();
 	a = weft_chan_new(8, cap_a);
 	b = weft_chan_new(8, cap_b);
-	for (int i = 0; i < GS; i++) {
-		st(&ms[i].own, RT_OWNED);
-		st(&ms[i].cur, &gs[i]);
-		st(&ms[i].p, &ps[i]);
+	for (int i = 0; i < GS; i++)
 		st(&gs[i].ctx, &root);
-	}
 }
 
 static void have(int row, uint64_t v)

@@ -3,41 +3,14 @@
  *
  * One holder at a time, no wake-up lost, nothing left behind: in the end every word is as it was at first and
  * every queue empty.  The clock says at will that a waiter has waited too long, so both modes of the mutex
- * meet.  Goroutines are threads here: rt_park() drops the lock and blocks until rt_ready(). */
-#include "atomic.h"
+ * meet. */
+#include "threads.h"
 
-#include "rt.h"
-
-#include "plain_lock.h"
 #include <mutex.c>
 #include <sema.c>
 #undef WAITER
 #include <waitgroup.c>
 
-#define GS 4
-
-struct rt_sched sched;
-__thread struct m *rt_tls_m;
-bool rt_forked;
-static struct m ms[GS];
-static struct g gs[GS];
-static struct p p0;
-static _Atomic uint32_t runnable[GS];
-
-void rt_fatal(const char *fmt, ...)
-{
-	mc_fail("rt_fatal: %s", fmt);
-	for (;;)
-		;
-}
-struct m *rt_enter_slow(struct m *m)
-{
-	return m;
-}
-struct g *rt_foreign_g(void)
-{
-	return &gs[mc_self()];
-}
 weft_inst *weft_instance_self(void)
 {
 	return NULL;
@@ -52,41 +25,12 @@ int64_t rt_now(void)
 {
 	return mc_choose(2) ? 1 : 2 + STARVE;
 }
-int rt_park(struct m **m, enum rt_wait reason, struct rt_lock *drop)
-{
-	int self = mc_self();
-
-	(void)m, (void)reason;
-	rt_unlock(drop);
-	mc_wait_eq(&runnable[self], 1);
-	st(&runnable[self], 0);
-	return gs[self].outcome;
-}
-void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
-{
-	(void)m, (void)how;
-	g->outcome = outcome;
-	if (ld(&g->wait) & 1)
-		mc_fail("goroutine %d is readied, nobody won its wait", (int)(g - gs));
-	if (xchg(&runnable[g - gs], 1))
-		mc_fail("goroutine %d is readied twice", (int)(g - gs));
-}
-
-static void resumed(int thread)
-{
-	rt_tls_m = &ms[thread];
-}
 
 /* procs 1: nobody spins */
 static void world(uint32_t procs)
 {
-	mc_resumed = resumed;
+	threads_begin();
 	sched.maxprocs = procs;
-	for (int i = 0; i < GS; i++) {
-		st(&ms[i].own, RT_OWNED);
-		st(&ms[i].cur, &gs[i]);
-		st(&ms[i].p, &p0);
-	}
 }
 
 static void nobody_waits(void)
