@@ -379,6 +379,7 @@ void rt_p_pass(struct p *p)
 static void be_found(struct m *m)
 {
 	m->next_p = NULL;
+	m->spinning = false; /* from now on it is for the finder to say */
 	m->found = true;
 	m->idle_next = sched.idle_ms;
 	sched.idle_ms = m;
@@ -530,7 +531,7 @@ static void sleep_idle(struct m *m)
 
 void rt_go_idle(struct m *m)
 {
-	bool span = m->spinning; /* from be_found() on it is for the one who finds m to say */
+	bool span = m->spinning;
 
 	if (ld(&m->p)) {
 		struct p *p;
@@ -544,12 +545,11 @@ void rt_go_idle(struct m *m)
 		}
 		p = rt_p_release(m);
 		rt_idle_p_put(p);
-		m->spinning = false;
 		be_found(m);
 		rt_unlock(&sched.lock);
 	} else {
-		rt_rec_release(m); /* its P was taken: rt_p_release() did not do it */
 		m->spinning = false;
+		rt_rec_release(m); /* its P was taken: rt_p_release() did not do it */
 	}
 	if (span)
 		add_sc(&sched.n_spinning, -1);

@@ -24,7 +24,7 @@ static struct m *victim(uint64_t *rng)
 
 	if (rnd_one_in(rng, 8))
 		return n ? ld_acq(&rt_ms[rnd_in(rng, 0, n - 1)]) : NULL;
-	return ld(&sched.ps[rnd_in(rng, 0, sched.maxprocs - 1)]->m);
+	return ld(&sched.ps[rnd_in(rng, 0, ld_acq(&sched.n_ps) - 1)]->m);
 }
 
 bool inside_revoke(uint64_t *rng)
@@ -42,6 +42,8 @@ bool inside_revoke(uint64_t *rng)
 		return true;
 	}
 	p = rt_revoke(m, RT_LOST_BLOCKED, 0);
+	if (!p)
+		p = rt_retake(m); /* or it was lent */
 	if (!p)
 		return false;
 	spin(rnd_in(rng, 0, 300));
