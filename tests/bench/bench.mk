@@ -6,16 +6,23 @@
 
 BENCH       := tests/bench
 BENCH_HDR   := $(wildcard $(BENCH)/weft/*.h $(BENCH)/floor/*.h) runtime/include/weft.h runtime/host/weft_host.h
-BENCH_WEFT  := $(wildcard $(BENCH)/weft/*.c)
+BENCH_WORK  := $(filter-out $(BENCH)/weft/main.c,$(wildcard $(BENCH)/weft/*.c))
 BENCH_FLOOR := $(wildcard $(BENCH)/floor/*.c $(BENCH)/floor/*.S)
 BENCH_GO    := $(wildcard $(BENCH)/go/*.go) $(BENCH)/go/go.mod
 
-# The workloads see what a plugin author sees, and how to start and stop the runtime.
-$(B)/bench/weft: $(BENCH_WEFT) $(BENCH_HDR) $(B)/libweft.a $(B)/flags
+# The workloads are a plugin: they see what its author sees, and are loaded and called as it is.
+$(B)/bench/workloads.so: $(BENCH_WORK) $(BENCH_HDR) $(B)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP -fPIE,$(ALL_CFLAGS)) -Iruntime/include -fPIC -shared \
+	    $(filter-out -pie,$(ALL_LDFLAGS)) -o $@ $(BENCH_WORK)
+
+$(B)/bench/weft: $(BENCH)/weft/main.c $(BENCH_HDR) $(B)/libweft.a $(B)/flags runtime/weft.dyn $(B)/bench/workloads.so
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Iruntime/include -Iruntime/host $(ALL_LDFLAGS) \
-	    -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(BENCH_WEFT) $(B)/libweft.a $(PKG_LIBS) -ldl
+	    -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(BENCH)/weft/main.c \
+	    -Wl,--whole-archive $(B)/libweft.a -Wl,--no-whole-archive $(PKG_LIBS) -ldl
 
 $(B)/bench/floor: $(BENCH_FLOOR) $(BENCH_HDR) $(B)/flags
 	$(call say,LD,$@)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """make bench: weft and Go side by side, interleaved, with the physical floor of the same run.
 
-Every row is measured in rounds of weft, weft with the recorder, Go, weft, ... so that a machine that
-slows down slows all of them. The table shows medians; ratios are taken round by round, and their
-spread is least-greatest. A goal counts as met when the spread reaches it.
+Every row (rows.py) is measured in rounds of weft, weft with the recorder, Go, weft, ... so that a
+machine that slows down slows all of them. The table shows medians; ratios are taken round by round,
+and their spread is least-greatest. A goal counts as met when the spread reaches it.
 
     BENCH_ROUNDS=5      rounds; fewer are made when the time is over (at least 3)
-    BENCH_SECONDS=180   time for all rows
+    BENCH_SECONDS=300   time for all rows
     BENCH_ONLY=a,b      rows whose id starts with one of these
     BENCH_RAW=FILE      every single value as round<TAB>side<TAB>id<TAB>name<TAB>value<TAB>unit
 
@@ -21,40 +21,8 @@ import subprocess
 import sys
 import time
 
-# id, workload, procs, N, K, value, goal for weft/Go (None: no goal of its own)
-ROWS = [
-    ("switch_p1", "switch", 1, 2_000_000, None, "switch", 0.20),
-    ("spawn_p1", "spawn_join", 1, 600_000, 1000, "spawn_join", 0.25),
-    ("spawn_p2", "spawn_join", 2, 600_000, 1000, "spawn_join", 0.50),
-    ("spawn1_p1", "spawn_join", 1, 400_000, 1, "spawn_join", 0.25),
-    ("tree_p1", "spawn_tree", 1, 100_000, 10, "spawn_tree", 0.60),
-    ("tree_p2", "spawn_tree", 2, 100_000, 10, "spawn_tree", 0.60),
-    ("skynet_p1", "skynet", 1, 1_000_000, 10, "skynet", 0.25),
-    ("skynet_p2", "skynet", 2, 1_000_000, 10, "skynet", 0.40),
-    ("fib_p1", "fib", 1, 35, 12, "fib", 0.50),
-    ("fib_p2", "fib", 2, 35, 12, "fib", 0.70),
-    ("pingpong_p1", "chan_pingpong", 1, 800_000, None, "chan_pingpong", 0.30),
-    ("pingpong_p2", "chan_pingpong", 2, 800_000, None, "chan_pingpong", 0.50),
-    ("self_p1", "chan_self", 1, 5_000_000, 128, "chan_self", 0.50),
-    ("buf_p1", "chan_buffered", 1, 5_000_000, 128, "chan_buffered", 0.50),
-    ("buf_p2", "chan_buffered", 2, 5_000_000, 128, "chan_buffered", 0.60),
-    ("ring1k_p1", "ring", 1, 1_000_000, 1000, "ring", 0.30),
-    ("ring1k_p2", "ring", 2, 1_000_000, 1000, "ring", 0.50),
-    ("ring100k_p1", "ring", 1, 1_000_000, 100_000, "ring", 0.60),
-    ("ring100k_p2", "ring", 2, 1_000_000, 100_000, "ring", 0.90),
-    ("sieve_p1", "sieve", 1, 0, 1000, "sieve.ms", 0.30),
-    ("sieve_p2", "sieve", 2, 0, 1000, "sieve.ms", 0.60),
-    ("mutex1", "mutex", 1, 10_000_000, 1, "mutex", 1.00),
-    ("mutex2", "mutex", 2, 4_000_000, 2, "mutex", 1.00),
-    ("mutex100", "mutex", 2, 2_000_000, 100, "mutex", 0.50),
-    ("waitgroup", "waitgroup", 1, 10_000_000, None, "waitgroup", 0.90),
-    ("mem100k", "memory", 2, 0, 100_000, "memory", 1.60),
-    ("mem100k_4k", "memory", 2, 4096, 100_000, "memory", 1.05),
-    ("create100k", "memory", 2, 0, 100_000, "memory.create", 1.00),
-]
-# Recorder on against off: the same run's own bound.
-RECORDER_GOAL = {"switch_p1": 1.8, "pingpong_p1": 1.8, "pingpong_p2": 1.8}
-SIDES = ("weft", "rec", "go")
+from rows import RECORDER_GOAL, ROWS
+
 LIMIT = 60  # seconds a single program may take
 
 
@@ -63,50 +31,87 @@ def pinned(procs):
     return sorted(os.sched_getaffinity(0))[:procs]
 
 
-def run(argv, procs, recorder):
+def started(argv, procs, recorder, **pipes):
     env = dict(os.environ, RECORDER=recorder) if recorder is not None else dict(os.environ)
     cpus = pinned(procs)
-    done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=LIMIT, check=False, preexec_fn=lambda: os.sched_setaffinity(0, cpus))
-    if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}: {last[0]}")
+    return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: os.sched_setaffinity(0, cpus), **pipes)
+
+
+def run(argv, procs, recorder):
+    with started(argv, procs, recorder) as p:
+        try:
+            out, err = p.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            raise
+    if p.returncode != 0:
+        last = err.strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"{' '.join(argv)}: exit status {p.returncode}: {last[0]}")
     values = {}
-    for line in done.stdout.splitlines():
+    for line in out.splitlines():
         name, value, unit = line.split("\t")
         values[name] = (float(value), unit)
     return values
 
 
+def serve(argv, floor, row, recorder):
+    """The values of a client, while argv serves it on the same CPUs."""
+    with started(argv, row.procs, recorder, stdin=subprocess.PIPE) as server:
+        try:
+            words = server.stdout.readline().split()
+            if words[:1] != ["ready"]:
+                raise RuntimeError(f"{' '.join(argv)}: {server.stderr.read().strip() or 'not ready'}")
+            return run([floor, "load", words[1], str(row.k), str(row.n), str(server.pid)], row.procs, None)
+        finally:
+            server.stdin.close()
+            try:
+                server.wait(timeout=LIMIT)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
 class Bench:
-    def __init__(self, weft, go, rows, raw):
-        self.program = {"weft": weft, "rec": weft, "go": go}
-        self.recorder = {"weft": "0", "rec": None, "go": None}
-        self.sides = [s for s in SIDES if self.program[s] != "-"]
-        self.rows, self.raw = rows, raw
-        self.got = {r[0]: {s: [] for s in SIDES} for r in rows}  # per round: values by name, or None
+    def __init__(self, weft, go, floor, rows, raw):
+        self.program = {"weft": weft, "rec": weft, "go": go, "epoll": floor}
+        self.recorder = {"weft": "0", "rec": None, "go": None, "epoll": None}
+        self.floor, self.rows, self.raw = floor, rows, raw
+        self.got = {r.ident: {s: [] for s in self.program} for r in rows}  # per round: values by name, or None
         self.failed = {}
 
     def once(self, number, row, side):
-        ident, workload, procs, n, k = row[:5]
-        argv = [self.program[side], workload, str(procs), str(n)] + ([] if k is None else [str(k)])
-        values = None
-        if (ident, side) not in self.failed:
-            try:
-                values = run(argv, procs, self.recorder[side])
-            except (RuntimeError, ValueError, subprocess.TimeoutExpired) as e:
-                self.failed[ident, side] = str(e)
-        self.got[ident][side].append(values)
-        for name, (value, unit) in (values or {}).items():
-            print(number, side, ident, name, value, unit, sep="\t", file=self.raw)
+        if (row.program(), side) in self.failed:
+            return None
+        argv = [self.program[side], row.workload, str(row.procs), str(row.n)] + ([] if row.k is None else [str(row.k)])
+        try:
+            if row.workload == "tcp_server":
+                argv = [self.floor, "echo"] if side == "epoll" else argv[:3] + ["0"]
+                values = serve(argv, self.floor, row, self.recorder[side])
+            else:
+                values = run(argv, row.procs, self.recorder[side])
+        except (RuntimeError, ValueError, subprocess.TimeoutExpired) as e:
+            self.failed[row.program(), side] = str(e)
+            return None
+        for name, (value, unit) in values.items():
+            print(number, side, row.ident, name, value, unit, sep="\t", file=self.raw)
+        return values
+
+    def round(self, number):
+        done = {}
+        for row in self.rows:
+            for side in row.sides:
+                if self.program[side] == "-":
+                    continue
+                key = row.program(), side
+                if key not in done:
+                    done[key] = self.once(number, row, side)
+                self.got[row.ident][side].append(done[key])
 
     def rounds(self, most, seconds):
         end = time.monotonic() + seconds
         for number in range(1, most + 1):
             start = time.monotonic()
-            for row in self.rows:
-                for side in self.sides:
-                    self.once(number, row, side)
+            self.round(number)
             took = time.monotonic() - start
             print(f"round {number}: {took:.0f} s", file=sys.stderr)
             if number >= 3 and time.monotonic() + took > end:
@@ -114,18 +119,24 @@ class Bench:
         return most
 
     def series(self, row, side, suffix=""):
-        name = row[5] + suffix
-        return [v[name][0] if v and name in v else None for v in self.got[row[0]][side]]
+        name = row.value + suffix
+        return [v[name][0] if v and name in v else None for v in self.got[row.ident][side]]
 
     def ratios(self, row, over, under, suffix=""):
         pairs = zip(self.series(row, over, suffix), self.series(row, under, suffix))
         return [a / b for a, b in pairs if a is not None and b]
 
+    def unit(self, row):
+        for values in self.got[row.ident]["weft"]:
+            if values and row.value in values:
+                return values[row.value][1]
+        return ""
+
 
 def number(v):
     if v is None:
         return "-"
-    return f"{v:.1f}" if v < 1000 else f"{v:.0f}"
+    return f"{v:.0f}" if v >= 1000 else f"{v:.1f}" if v >= 10 else f"{v:.2f}"
 
 
 def middle(values):
@@ -141,32 +152,60 @@ def spread(values):
     return f"{min(values):.2f}-{max(values):.2f}" if values else "-"
 
 
+def reached(values, goal, more):
+    """Whether the spread of values reaches the goal; None without goal or values."""
+    if goal is None or not values:
+        return None
+    return max(values) >= goal if more else min(values) <= goal
+
+
+def word(met):
+    return "" if met is None else "met" if met else "MISSED"
+
+
 def line(bench, row):
     """One row of the table, and whether its goal was met (None: nothing to compare)."""
     wall, cpu, rec = (bench.ratios(row, "weft", "go"), bench.ratios(row, "weft", "go", ".cpu"),
                       bench.ratios(row, "rec", "go"))
-    met = min(wall + (cpu if row[2] == 1 else [])) <= row[6] if wall else None
+    met = reached(wall + (cpu if row.procs == 1 else []), row.go, row.more)
     own = bench.ratios(row, "rec", "weft")
-    print(f"{row[0]:<12}{number(middle(bench.series(row, 'weft'))):>8}{number(middle(bench.series(row, 'rec'))):>8}"
-          f"{number(middle(bench.series(row, 'go'))):>8}{two(wall):>7} {spread(wall):<10}{two(cpu):>6}"
-          f"{two(rec):>6}{two(own):>6}{row[6]:>6.2f} {'met' if met else '' if met is None else 'MISSED'}")
+    goal = "" if row.go is None else f"{'>' if row.more else ''}{row.go:.3g}"
+    print(f"{row.ident:<15}{number(middle(bench.series(row, 'weft'))):>8}{number(middle(bench.series(row, 'rec'))):>8}"
+          f"{number(middle(bench.series(row, 'go'))):>8} {bench.unit(row):<3}{two(wall):>6} {spread(wall):<10}"
+          f"{two(cpu):>6}{two(rec):>6}{two(own):>6}{goal:>6} {word(met)}")
     return met
 
 
+def others(bench, row):
+    """Goals that are no ratio to Go, one a line: (what, values, goal, greater is better)."""
+    weft = [v for v in bench.series(row, "weft") if v is not None]
+    goals = [(f"{row.ident}, {bench.unit(row)}", weft, row.most, False),
+             (f"{row.ident}, {bench.unit(row)}", weft, row.least, True),
+             (f"{row.ident}, of the epoll server's", bench.ratios(row, "weft", "epoll"), row.epoll, True),
+             (f"recorder on/off, {row.ident}", bench.ratios(row, "rec", "weft"), RECORDER_GOAL.get(row.ident), False)]
+    judged = []
+    for what, values, goal, more in goals:
+        met = reached(values, goal, more)
+        if met is not None:
+            print(f"{what}: {number(middle(values))} ({number(min(values))}-{number(max(values))}), "
+                  f"goal {'at least' if more else 'at most'} {goal:g}: {word(met)}")
+            judged.append(met)
+    return judged
+
+
 def report(bench, rounds):
-    print(f"\nns per operation, medians of {rounds} rounds (sieve: ms, mem: bytes); weft: recorder off, +rec: on.\n"
+    print(f"\nMedians of {rounds} rounds; weft: recorder off, +rec: on.\n"
           "weft/Go: ratio, spread, of CPU time, recorder on. rec/off: weft alone.\n")
-    print(f"{'':<12}{'weft':>8}{'+rec':>8}{'Go':>8}{'w/Go':>7} {'spread':<10}{'cpu':>6}{'+rec':>6}{'r/off':>6}{'goal':>6}")
-    met = [line(bench, row) for row in bench.rows]
-    judged = [m for m in met if m is not None]
-    print(f"\n{sum(judged)} of {len(judged)} goals met.")
+    print(f"{'':<15}{'weft':>8}{'+rec':>8}{'Go':>8} {'':<3}{'w/Go':>6} {'spread':<10}{'cpu':>6}{'+rec':>6}{'r/off':>6}"
+          f"{'goal':>6}")
+    judged = [line(bench, row) for row in bench.rows]
+    print()
     for row in bench.rows:
-        goal, own = RECORDER_GOAL.get(row[0]), bench.ratios(row, "rec", "weft")
-        if goal and own:
-            print(f"recorder on/off, {row[0]}: {two(own)} ({spread(own)}), goal {goal:.2f}: "
-                  f"{'met' if min(own) <= goal else 'MISSED'}")
-    for (ident, side), why in sorted(bench.failed.items()):
-        print(f"FAILED {ident} ({side}): {why}")
+        judged += others(bench, row)
+    judged = [m for m in judged if m is not None]
+    print(f"\n{sum(judged)} of {len(judged)} goals met.")
+    for ((workload, procs, n, k), side), why in sorted(bench.failed.items(), key=str):
+        print(f"FAILED {workload} {procs} {n} {'' if k is None else k} ({side}): {why}")
 
 
 def floor(program):
@@ -181,15 +220,17 @@ def main():
     weft, go, floor_program = sys.argv[1:]
     only = [s for s in os.environ.get("BENCH_ONLY", "").split(",") if s]
     cpus = len(os.sched_getaffinity(0))
-    rows = [r for r in ROWS if r[2] <= cpus and (not only or r[0].startswith(tuple(only)))]
+    rows = [r for r in ROWS
+            if r.procs <= cpus and (r.ident.startswith(tuple(only)) if only else not r.asked)]
     if not rows and only != ["floor"]:
-        sys.exit(f"bench: BENCH_ONLY={','.join(only)}: no such row; there are: {' '.join(r[0] for r in ROWS)} floor")
+        sys.exit(f"bench: BENCH_ONLY={','.join(only)}: no such row; there are: "
+                 f"{' '.join(r.ident for r in ROWS)} floor")
     bench = None
     with open(os.environ.get("BENCH_RAW", os.devnull), "w", encoding="utf-8") as raw:
         if rows:
-            bench = Bench(weft, go, rows, raw)
+            bench = Bench(weft, go, floor_program, rows, raw)
             report(bench, bench.rounds(int(os.environ.get("BENCH_ROUNDS", "5")),
-                                       float(os.environ.get("BENCH_SECONDS", "180"))))
+                                       float(os.environ.get("BENCH_SECONDS", "300"))))
     if not only or "floor" in only:
         floor(floor_program)
     sys.exit(1 if bench and bench.failed else 0)

@@ -21,4 +21,7 @@ void floor_pagefault(void);
 void floor_stackmap(void);
 void floor_calls(void);
 
+void floor_echo(void); /* until stdin ends */
+void floor_load(int port, int conns, int64_t n, int pid);
+
 #endif

@@ -1,4 +1,7 @@
-/* main.c - floor [GROUP...]: all groups, or those named. */
+/* main.c - floor [GROUP...]: all groups, or those named.
+ *
+ *	floor echo				the epoll server that the TCP rows are compared with
+ *	floor load PORT CONNS N PID		their client; PID is the server's */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -70,6 +73,14 @@ int main(int argc, char **argv)
 {
 	if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
 		floor_fail("sched_getaffinity");
+	if (argc == 2 && strcmp(argv[1], "echo") == 0) {
+		floor_echo();
+		return 0;
+	}
+	if (argc == 6 && strcmp(argv[1], "load") == 0) {
+		floor_load(atoi(argv[2]), atoi(argv[3]), atoll(argv[4]), atoi(argv[5]));
+		return 0;
+	}
 	for (int i = 1; i < argc; i++)
 		run(argv[i]);
 	if (argc == 1)

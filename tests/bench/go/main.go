@@ -37,6 +37,23 @@ var workloads = map[string]workload{
 	"mutex":         {run: runMutex, defK: 1},
 	"waitgroup":     {run: runWaitGroup},
 	"memory":        {own: ownMemory, defK: 100000},
+	"select_ready":  {run: runSelectReady, defK: 2},
+	"select_block":  {run: runSelectBlock, defK: 2},
+	"rwmutex":       {run: runRWMutex, defK: 8},
+	"mpmc":          {run: runMpmc, defK: 4},
+	"mix":           {run: runMix, defK: 100},
+	"mergesort":     {own: ownMergesort, defK: 4096},
+	"timers":        {own: ownTimers, defK: 100000},
+	"cpu_fairness":  {own: ownFairness, defK: 4},
+	"late_compute":  {own: ownLateCompute, defK: 8},
+	"late_malloc":   {own: ownLateMalloc, defK: 8},
+	"late_print":    {own: ownLatePrint, defK: 8},
+	"late_sort":     {own: ownLateSort, defK: 8},
+	"late_once":     {own: ownLateOnce, defK: 8},
+	"late_lock":     {own: ownLateLock, defK: 8},
+	"blocking":      {own: ownBlocking, defK: 1000},
+	"blocking_raw":  {own: ownBlocking, defK: 1000},
+	"tcp_server":    {own: ownTCPServer},
 }
 
 type stamp struct {
@@ -61,6 +78,14 @@ func perOp(name string, s stamp, ops int) {
 	wall, cpu := time.Since(s.wall).Nanoseconds(), cpuNow()-s.cpu
 	value(name, float64(wall)/float64(ops), "ns")
 	value(name+".cpu", float64(cpu)/float64(ops), "ns")
+}
+
+// splitmix64 is the i-th number of the sequence that starts at 0.
+func splitmix64(i uint64) uint64 {
+	z := (i + 1) * 0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
 }
 
 func fail(format string, args ...any) {

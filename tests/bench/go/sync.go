@@ -33,6 +33,40 @@ func runMutex(n, k int) {
 	}
 }
 
+const writeEach = 1000
+
+// k goroutines share one rwmutex; n operations in all, each thousandth writes.
+func runRWMutex(n, k int) {
+	var mu sync.RWMutex
+	var wg sync.WaitGroup
+	counter, per := 0, n/k
+	wg.Add(k)
+	for i := 0; i < k; i++ {
+		go func() {
+			last := 0
+			for i := 1; i <= per; i++ {
+				if i%writeEach == 0 {
+					mu.Lock()
+					counter++
+					mu.Unlock()
+					continue
+				}
+				mu.RLock()
+				if counter < last {
+					fail("rwmutex: the counter went back from %d to %d", last, counter)
+				}
+				last = counter
+				mu.RUnlock()
+			}
+			wg.Done()
+		}()
+	}
+	wg.Wait()
+	if counter != per/writeEach*k {
+		fail("rwmutex: counted %d, want %d", counter, per/writeEach*k)
+	}
+}
+
 // One goroutine: add, done.
 func runWaitGroup(n, _ int) {
 	var wg sync.WaitGroup

@@ -1,13 +1,15 @@
 /* bench.h - the weft side of `make bench`: workloads on <weft.h>, word for word those of the Go side.
  *
- * A workload uses nothing that a plugin author has not; only main.c knows the host interface.
- * Every function here runs on a goroutine. */
+ * A workload uses nothing that a plugin author has not, and is loaded as a plugin is; only main.c knows the host
+ * interface.  Every function here runs on a goroutine. */
 #ifndef WEFT_BENCH_H
 #define WEFT_BENCH_H
 
 #include <stdint.h>
 
 #include <weft.h>
+
+#include "job.h"
 
 typedef WEFT_CHAN(int64_t) num_chan;
 
@@ -26,8 +28,9 @@ void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* A call that may not fail here: the result, or the end. */
 int must(int rc, const char *what);
 num_chan new_chan(size_t cap);
+uint64_t splitmix64(uint64_t i); /* the i-th number of the sequence that starts at 0 */
 
-/* n operations; k is the workload's own parameter.  run_: timed by main.c after a warm-up of a
+/* n operations; k is the workload's own parameter.  run_: timed after a warm-up of a
  * tenth; own_: does its own warm-up, timing and printing. */
 void run_switch(int64_t n, int64_t k);
 void run_spawn_join(int64_t n, int64_t k);
@@ -42,5 +45,22 @@ void own_sieve(int64_t n, int64_t k);
 void run_mutex(int64_t n, int64_t k);
 void run_wait_group(int64_t n, int64_t k);
 void own_memory(int64_t n, int64_t k);
+void run_select_ready(int64_t n, int64_t k);
+void run_select_block(int64_t n, int64_t k);
+void run_rwmutex(int64_t n, int64_t k);
+void run_mpmc(int64_t n, int64_t k);
+void run_mix(int64_t n, int64_t k);
+void own_mergesort(int64_t n, int64_t k);
+void own_timers(int64_t n, int64_t k);
+void own_fairness(int64_t n, int64_t k);
+void own_late_compute(int64_t n, int64_t k);
+void own_late_malloc(int64_t n, int64_t k);
+void own_late_print(int64_t n, int64_t k);
+void own_late_sort(int64_t n, int64_t k);
+void own_late_once(int64_t n, int64_t k);
+void own_late_lock(int64_t n, int64_t k);
+void own_blocking(int64_t n, int64_t k);
+void own_blocking_raw(int64_t n, int64_t k);
+void own_tcp_server(int64_t n, int64_t k);
 
 #endif

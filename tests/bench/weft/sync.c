@@ -36,6 +36,46 @@ void run_mutex(int64_t n, int64_t k)
 		fail("mutex: wrong sum");
 }
 
+#define WRITE_EACH 1000
+
+struct board {
+	weft_rwmutex lock;
+	weft_wg wg;
+	int64_t per, counter;
+};
+
+static void read_or_write(void *arg)
+{
+	struct board *b = arg;
+	int64_t last = 0;
+
+	for (int64_t i = 1; i <= b->per; i++) {
+		if (i % WRITE_EACH == 0) {
+			weft_wlock(&b->lock);
+			b->counter++;
+			weft_wunlock(&b->lock);
+			continue;
+		}
+		weft_rlock(&b->lock);
+		if (b->counter < last)
+			fail("rwmutex: the counter went backwards");
+		last = b->counter;
+		weft_runlock(&b->lock);
+	}
+}
+
+/* k goroutines share one rwmutex; n operations in all, each thousandth writes. */
+void run_rwmutex(int64_t n, int64_t k)
+{
+	struct board b = { .per = n / k };
+
+	for (int64_t i = 0; i < k; i++)
+		must(weft_wg_go(&b.wg, read_or_write, &b), "weft_wg_go");
+	weft_wg_wait(&b.wg);
+	if (b.counter != b.per / WRITE_EACH * k)
+		fail("rwmutex: wrong count");
+}
+
 struct pairs {
 	weft_wg done;
 	int64_t n;

@@ -1,0 +1,13 @@
+/* job.h - what main.c asks workloads.so for. */
+#ifndef WEFT_BENCH_JOB_H
+#define WEFT_BENCH_JOB_H
+
+#include <stdint.h>
+
+struct bench_job {
+	const char *workload;
+	int64_t n, k; /* k < 0: the workload's own default */
+};
+void bench_run(const struct bench_job *job);
+
+#endif
