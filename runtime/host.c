@@ -7,6 +7,7 @@
 #include "idle.h"
 #include "net.h"
 #include "netpoll.h"
+#include "ptab.h"
 #include "retake.h"
 #include "sys.h"
 
@@ -24,6 +25,8 @@ static int start_all(void)
 
 	rt_clock_start();
 	rc = rt_stacktab_start();
+	if (rc == 0)
+		rc = rt_prof_start();
 	if (rc == 0)
 		rc = weft_host_scan_modules();
 	if (rc == 0)

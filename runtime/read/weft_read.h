@@ -139,6 +139,29 @@ void weft_cpu_stop(void);
  * Works after weft_cpu_stop() too, for the rest. */
 void weft_cpu_drain(void (*fn)(void *user, const struct weft_sample *s), void *user);
 
+/* --- Cumulative profiles ------------------------------------------------------------- */
+
+enum weft_prof {
+	WEFT_PROF_BLOCK, /* waits, by who waited: {events, ns} */
+	WEFT_PROF_MUTEX, /* waits for locks, by who let go of the lock: {events, ns} */
+	WEFT_PROF_N
+};
+#define WEFT_PROF_VALUES 4
+struct weft_prof_sample {
+	bool overflow; /* the bucket of what found no room: no stack, no labels */
+	uint32_t instance;
+	int depth; /* 0: no stack is known */
+	uint64_t pc[WEFT_STACK_MAX];
+	struct weft_labels labels;
+	uint64_t extra;                  /* what else tells samples of one stack apart: the profile says */
+	const char *reason;              /* a word that goes into a label, or NULL.  Static */
+	int64_t value[WEFT_PROF_VALUES]; /* since the start of the process */
+};
+/* The next sample from *at (0 at first) on; false: that was all.  Stops nobody: what is counted meanwhile may be seen
+ * or not. */
+bool weft_read_prof(enum weft_prof which, uint32_t *at, struct weft_prof_sample *out);
+size_t weft_read_prof_count(enum weft_prof which); /* samples there are, about */
+
 /* --- Counters ---------------------------------------------------------------------------- */
 
 /* Why a P was not taken from a goroutine at the end of its slice. */
@@ -183,6 +206,7 @@ struct weft_counters {
 	uint64_t unwind_rows, unwind_modules;
 	uint64_t unwind_failed; /* objects without a table, and functions that were not understood */
 	uint64_t label_sets, labels_dropped, logs_cut;
+	uint64_t labels_kept, profile_labels_dropped; /* of the cumulative profiles */
 	uint64_t samples, samples_lost;
 	uint64_t capture_signals, capture_late;
 	uint64_t net_descriptors, net_polls, net_events;
