@@ -48,7 +48,8 @@ struct conf {
 		int64_t recorder_memory; /* bytes */
 	} runtime;
 	struct {
-		int64_t cpu_hz; /* default of profile?hz= */
+		int64_t cpu_hz;                     /* default of profile?hz= */
+		int64_t block_rate, mutex_fraction; /* as weft_host_rate() takes them */
 	} profiles;
 	struct {
 		const char *path; /* folder, or NULL: beside the binary, then PLUGINDIR */

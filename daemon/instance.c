@@ -327,6 +327,7 @@ static int prepare(struct instance *in)
 	in->inst = weft_inst_new(in->conf->name);
 	if (!in->inst)
 		return -ENOMEM;
+	weft_inst_plugin(in->inst, entry(in)->name);
 	if (in->conf->preempt)
 		weft_inst_preempt(in->inst,
 				  !strcmp(in->conf->preempt, "signal") ? WEFT_PREEMPT_SIGNAL : WEFT_PREEMPT_HANDOFF);

@@ -357,6 +357,8 @@ static int start(struct weftd *d, const struct weft_host_opts *host)
 		return rc;
 	}
 	weft_host_thread("weft-main");
+	(void)weft_host_rate(WEFT_RATE_BLOCK, d->conf->profiles.block_rate);
+	(void)weft_host_rate(WEFT_RATE_MUTEX, d->conf->profiles.mutex_fraction);
 	rc = watch_start(d);
 	if (rc == 0)
 		rc = serve(d);

@@ -13,7 +13,7 @@ static void encode_work(struct op *o)
 
 	op_names(o->h);
 	if (e->text) {
-		o->rc = text_profile_step(&e->out, e->p, e->text, TASK_NS);
+		o->rc = text_profile_step(&e->out, e->p, &e->head, TASK_NS);
 	} else {
 		o->rc = pprof_step(e->p, e->time_ns, e->duration_ns, TASK_NS);
 	}
@@ -50,4 +50,5 @@ void encode_done(struct encoding *e)
 {
 	pprof_free(e->p);
 	buf_free(&e->out);
+	free((char *)e->head.comment);
 }

@@ -132,7 +132,8 @@ static void tables(struct buf *b, const struct weft_counters *c)
 	counter(b, "weft_labels_dropped_total", c->labels_dropped, "Labels not kept for want of room.");
 	gauge(b, "weft_profile_label_sets", c->labels_kept, "Label sets in the cumulative profiles.");
 	counter(b, "weft_profile_labels_dropped_total", c->profile_labels_dropped,
-		"Events of the cumulative profiles counted without their labels, of which their instance has too many.");
+		"Events of the cumulative profiles counted without their labels, of which their instance has too "
+		"many.");
 	counter(b, "weft_logs_cut_total", c->logs_cut, "Log lines cut or dropped.");
 	counter(b, "weft_cpu_samples_total", c->samples, "CPU samples taken.");
 	counter(b, "weft_cpu_samples_lost_total", c->samples_lost, "CPU samples that found no room.");

@@ -344,7 +344,7 @@ static void open_session(struct request *r, int64_t seconds, int hz)
 	if (!s)
 		return;
 	s->e.p = pprof_new(&spec);
-	s->e.filename = "profile";
+	strcpy(s->e.filename, "profile");
 	s->e.op.cancelled = session_cancelled;
 	s->cpu = c;
 	s->hz = hz;

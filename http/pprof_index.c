@@ -5,26 +5,45 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct entry {
-	const char *name, *link, *help;
+	const char *name, *query, *help;
 	unsigned off; /* not listed with this switched off */
+	size_t (*count)(void);
 };
 
-/* By name.  symbol is for programs and not listed. */
-static const struct entry entries[] = {
-	{ "cmdline", "cmdline?debug=1", "The command line of this process, arguments separated by NUL bytes.",
-	  HTTP_CMDLINE },
-	{ "goroutine", "goroutine?debug=1",
-	  "Stacks of all goroutines that are alive, counted by stack and labels. debug=2 lists each one; "
-	  "seconds=N gives what came and went in that time.",
-	  0 },
-	{ "profile", "profile?seconds=5",
+/* What is no snapshot.  symbol is for programs and not listed. */
+static const struct entry others[] = {
+	{ "cmdline", "debug=1", "The command line of this process, arguments separated by NUL bytes.", HTTP_CMDLINE,
+	  NULL },
+	{ "profile", "seconds=5",
 	  "CPU profile. seconds=N sets how long (30), hz=N how often each thread is sampled. Requests that "
 	  "overlap share the sampler. Look at it with go tool pprof.",
-	  0 },
+	  0, NULL },
 };
-#define N (sizeof(entries) / sizeof(entries[0]))
+#define N_OTHERS (sizeof(others) / sizeof(others[0]))
+#define ENTRIES_MAX 32
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+}
+
+/* All that is served, by name; how many. */
+static size_t list(struct entry *e, unsigned off)
+{
+	const struct snapshot_kind *k;
+	size_t n = 0;
+
+	for (size_t i = 0; i < N_OTHERS; i++)
+		if (!(others[i].off & off))
+			e[n++] = others[i];
+	for (size_t i = 0; (k = snapshot_kind_at(i)) != NULL && n < ENTRIES_MAX; i++)
+		e[n++] = (struct entry){ k->name, "debug=1", k->help, 0, k->count };
+	qsort(e, n, sizeof(*e), by_name);
+	return n;
+}
 
 static void html(struct buf *b, const char *s)
 {
@@ -48,12 +67,8 @@ static void html(struct buf *b, const char *s)
 	}
 }
 
-static void page(struct buf *b, const struct http *h)
+static void head(struct buf *b, const struct http *h)
 {
-	struct weft_counters c;
-	unsigned off = h->opts.off;
-
-	weft_read_counters(&c);
 	buf_str(b, "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>/debug/pprof/</title>\n"
 		   "<style>\nbody { font-family: sans-serif; margin: 2em }\ntd { padding: 0 .7em 0 0 }\n"
 		   "td.n { text-align: right }\n</style>\n</head>\n<body>\n<h1>/debug/pprof/</h1>\n"
@@ -63,33 +78,57 @@ static void page(struct buf *b, const struct http *h)
 		buf_str(b, ", build-id ");
 		html(b, h->opts.build_id);
 	}
-	buf_str(b, "</p>\n<p>Set debug=1 as a query parameter to get a profile as text.</p>\n"
-		   "<p>Types of profiles available:</p>\n<table>\n<tr><th>Count</th><th>Profile</th></tr>\n");
-	for (size_t i = 0; i < N; i++) {
-		unsigned long long n = entries[i].name[0] == 'g' ? c.live : 0;
+	buf_str(b, "</p>\n<p>Set debug=1 as a query parameter to get a profile as text.</p>\n");
+}
 
-		if (entries[i].off & off)
-			continue;
-		buf_fmt(b, "<tr><td class=\"n\">%llu</td><td><a href=\"%s\">%s</a></td></tr>\n", n, entries[i].link,
-			entries[i].name);
-	}
+static void rate(struct buf *b, const char *what, enum weft_rate which, const char *biased, const char *set)
+{
+	int64_t r = weft_read_rate(which);
+
+	buf_fmt(b, " %s: ", what);
+	if (r == WEFT_RATE_BIASED)
+		buf_fmt(b, "each event of 1 ms and more, of shorter ones %s.", biased);
+	else if (r)
+		buf_fmt(b, set, (long long)r);
+	else
+		buf_str(b, "off.");
+}
+
+static void tail(struct buf *b, const struct http *h)
+{
+	buf_fmt(b,
+		"<p>Sampling: CPU at %d Hz of each thread's CPU time, only while a profile is taken; "
+		"sessions open now: %d. Goroutines are never sampled: each one is in every profile.",
+		h->opts.cpu_hz, cpu_sessions(h->cpu));
+	rate(b, "Waits", WEFT_RATE_BLOCK, "one a millisecond", "one a %lld ns.");
+	rate(b, "Locks", WEFT_RATE_MUTEX, "one in 100", "one event in %lld.");
+	buf_fmt(b,
+		"</p>\n<p><a href=\"/debug/weft/sched\">scheduler</a> %s<a "
+		"href=\"/version\">version</a></p>\n</body>\n</html>\n",
+		h->opts.off & HTTP_METRICS ? "" : "<a href=\"/metrics\">metrics</a> ");
+}
+
+static void page(struct buf *b, const struct http *h)
+{
+	struct entry e[ENTRIES_MAX + N_OTHERS];
+	size_t n = list(e, h->opts.off);
+
+	head(b, h);
+	buf_str(b, "<p>Types of profiles available:</p>\n<table>\n<tr><th>Count</th><th>Profile</th></tr>\n");
+	for (size_t i = 0; i < n; i++)
+		buf_fmt(b, "<tr><td class=\"n\">%zu</td><td><a href=\"%s?%s\">%s</a></td></tr>\n",
+			e[i].count ? e[i].count() : 0, e[i].name, e[i].query, e[i].name);
 	buf_str(b, "</table>\n");
-	if (!(off & HTTP_DUMP))
+	if (!(h->opts.off & HTTP_DUMP))
 		buf_str(b, "<p><a href=\"goroutine?debug=2\">full goroutine stack dump</a></p>\n");
 	buf_str(b, "<ul>\n");
-	for (size_t i = 0; i < N; i++) {
-		if (entries[i].off & off)
-			continue;
-		buf_fmt(b, "<li><b>%s</b>: ", entries[i].name);
-		html(b, entries[i].help);
+	for (size_t i = 0; i < n; i++) {
+		buf_fmt(b, "<li><b>%s</b>: ", e[i].name);
+		html(b, e[i].help);
 		buf_str(b, "</li>\n");
 	}
-	buf_fmt(b,
-		"</ul>\n<p>Sampling: CPU at %d Hz of each thread's CPU time, only while a profile is taken; "
-		"sessions open now: %d. Goroutines are never sampled: each one is in every profile.</p>\n"
-		"<p><a href=\"/debug/weft/sched\">scheduler</a> %s<a "
-		"href=\"/version\">version</a></p>\n</body>\n</html>\n",
-		h->opts.cpu_hz, cpu_sessions(h->cpu), off & HTTP_METRICS ? "" : "<a href=\"/metrics\">metrics</a> ");
+	buf_str(b, "</ul>\n");
+	tail(b, h);
 }
 
 void get_index(struct request *r)

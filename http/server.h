@@ -24,6 +24,7 @@
 #include <sys/un.h>
 
 #include "http.h"
+#include "pprof.h"
 #include "text.h"
 
 #define CONNECTIONS_MAX 256  /* a listener */
@@ -77,7 +78,7 @@ struct route {
 	/* Sets a reply or an op.  HEAD comes here too, and must not collect. */
 	void (*handle)(struct request *r);
 };
-#define ROUTES_MAX 20
+#define ROUTES_MAX 32
 #define CODES_MAX 16
 
 enum request_state { REQ_NEW, REQ_BODY, REQ_WAIT, REQ_READY };
@@ -253,12 +254,75 @@ struct encoding {
 	struct op op;
 	struct pprof *p; /* owned */
 	int64_t time_ns, duration_ns;
-	const char *filename;
-	const char *text; /* not NULL: debug=1 under this name */
+	char filename[80];
+	bool text; /* debug=1, as head says; its comment is owned */
+	struct text_head head;
 	struct buf out;
 };
 void encode_start(struct encoding *e);
 void encode_done(struct encoding *e); /* frees what it holds, not itself */
+
+/* filter.c: what all profiles take: instance=, plugin=, symbolize=none. */
+struct filter {
+	char instance[64], plugin[64]; /* "": any */
+	bool bare;
+};
+bool filter_parse(struct request *r, struct filter *f); /* false: a reply is set */
+bool filter_passes(const struct filter *f, uint32_t instance);
+const char *instance_name(uint32_t i); /* for the label; NULL: the runtime itself */
+
+/* pprof_snapshot.c: profiles that are read at an instant, or twice, for the difference. */
+struct snapshot;
+struct snapshot_kind {
+	const char *name, *help;
+	const char *text_name; /* in the head of debug=1; NULL: name */
+	struct pprof_spec spec;
+	enum text_form form;
+	/* Loop thread.  Look at further parameters, change spec and head, take what the readings need; false: a
+	 * reply is set.  Or NULL. */
+	bool (*begin)(struct snapshot *s, struct request *r);
+	/* Pool, before the first next() of each reading: 0 or -ENOMEM.  Or NULL. */
+	int (*prepare)(struct snapshot *s);
+	/* Pool.  Add the next sample: 1; 0: that was all; -ENOMEM. */
+	int (*next)(struct snapshot *s);
+	/* Pool, after the last of a text: what becomes head.comment.  Or NULL. */
+	void (*comment)(struct snapshot *s, struct buf *text);
+	/* Loop thread, once the last reading is done or given up, perhaps with a task still out.  May be called
+	 * twice.  Or NULL. */
+	void (*end)(struct snapshot *s);
+	/* Loop thread, no task is out: free what the kind keeps.  Or NULL. */
+	void (*drop)(struct snapshot *s);
+	size_t (*count)(void); /* for the index */
+	bool no_difference;    /* seconds= is refused */
+};
+struct snapshot {
+	struct encoding e; /* first */
+	const struct snapshot_kind *kind;
+	struct pprof_spec spec;
+	struct filter filter;
+	bool begun;      /* a reading has begun */
+	int64_t sign;    /* of each value: 1, or -1 in the first half of a difference */
+	int64_t seconds; /* 0: no difference */
+	int64_t first_at;
+	struct http_timer *timer;
+	uint32_t at; /* the kind's: where its reading is; 0 at first */
+	void *state; /* the kind's */
+};
+void snapshot_start(struct request *r, const struct snapshot_kind *kind);
+/* Add what passes the filter; values are multiplied by sign.  0 or -ENOMEM. */
+int snapshot_add(struct snapshot *s, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
+		 uint32_t instance, struct pprof_extra *extra, const int64_t *values);
+/* The same of a sample of weft_read_prof(). */
+int snapshot_add_prof(struct snapshot *s, const struct weft_prof_sample *x, struct pprof_extra *extra,
+		      const int64_t *values);
+void get_snapshot(struct request *r);                   /* of the kind that the path names */
+const struct snapshot_kind *snapshot_kind_at(size_t i); /* by name; NULL past the end */
+/* Refuse seconds above the limit: false, and a reply is set. */
+bool seconds_ok(struct request *r, int64_t seconds);
+
+/* The kinds, each in its own file. */
+extern const struct snapshot_kind goroutine_kind;
+extern const struct snapshot_kind block_kind, mutex_kind;
 
 /* pprof_cpu.c */
 struct cpu *cpu_new(struct http *h);
@@ -280,8 +344,6 @@ void get_metrics(struct request *r);
 void get_healthz(struct request *r);
 void get_readyz(struct request *r);
 void get_version(struct request *r);
-/* Refuse seconds above the limit: false, and a reply is set. */
-bool seconds_ok(struct request *r, int64_t seconds);
 void goroutine_dump(struct request *r);
 
 #endif

@@ -14,6 +14,7 @@ struct sample_key {
 	const char *labels; /* as pprof_labels.text */
 	size_t labels_len;
 	uint32_t n_labels;
+	int64_t bytes;
 	uint64_t hash;
 };
 
@@ -98,14 +99,17 @@ struct pair {
 };
 
 /* Ours replace the goroutine's of the same name: who looks at "instance" must be able to trust it. */
-static int label_pairs(const struct weft_labels *labels, const char *instance, const char *thread, struct pair *out)
+static int label_pairs(const struct weft_labels *labels, const struct pprof_extra *extra, struct pair *out)
 {
+	const struct pair own[] = { { "instance", extra->instance },
+				    { "reason", extra->reason },
+				    { "thread", extra->thread },
+				    { "wait", extra->wait } };
 	int n = 0;
 
-	if (instance && *instance)
-		out[n++] = (struct pair){ "instance", instance };
-	if (thread && *thread)
-		out[n++] = (struct pair){ "thread", thread };
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (own[i].value && *own[i].value)
+			out[n++] = own[i];
 	for (int ours = n, i = 0; labels && i < labels->n && n < PPROF_LABELS_MAX; i++) {
 		const char *key = labels->l[i].key;
 		bool taken = key[0] == 0;
@@ -128,10 +132,10 @@ static void add_clean(struct buf *b, const char *s)
 }
 
 /* Leaves the labels, by key, in p->scratch. */
-static int collect_labels(struct pprof *p, const struct weft_labels *labels, const char *instance, const char *thread)
+static int collect_labels(struct pprof *p, const struct weft_labels *labels, const struct pprof_extra *extra)
 {
 	struct pair v[PPROF_LABELS_MAX];
-	int n = label_pairs(labels, instance, thread, v);
+	int n = label_pairs(labels, extra, v);
 
 	p->scratch.len = 0;
 	p->scratch.failed = 0;
@@ -209,7 +213,7 @@ static bool sample_eq(const void *user, uint32_t ref, const void *key)
 	const struct pprof_sample *s = &p->sample[ref];
 	const struct sample_key *k = key;
 
-	if ((int)s->depth != k->depth || s->labels->len != k->labels_len)
+	if ((int)s->depth != k->depth || s->bytes != k->bytes || s->labels->len != k->labels_len)
 		return false;
 	for (int i = 0; i < k->depth; i++)
 		if (p->loc[s->loc[i]].call != k->call[i])
@@ -221,11 +225,12 @@ static void key_hash(struct sample_key *k)
 {
 	k->hash = hash_bytes(0, k->call, (size_t)k->depth * sizeof *k->call);
 	k->hash = hash_bytes(k->hash, k->labels, k->labels_len);
+	k->hash = hash_u64(k->hash, (uint64_t)k->bytes);
 }
 
 static uint32_t sample_new(struct pprof *p, const struct sample_key *k)
 {
-	struct pprof_sample s = { .depth = (uint32_t)k->depth };
+	struct pprof_sample s = { .depth = (uint32_t)k->depth, .bytes = k->bytes };
 	uint32_t *loc = arena_alloc(&p->arena, (size_t)k->depth * sizeof *loc);
 
 	s.loc = loc;
@@ -250,13 +255,13 @@ static void add_value(int64_t *sum, int64_t v)
 		*sum = v > 0 ? INT64_MAX : INT64_MIN;
 }
 
-int pprof_add(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
-	      const char *instance, const char *thread, const int64_t *values)
+int pprof_add_with(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
+		   const struct pprof_extra *extra, const int64_t *values)
 {
 	uint64_t call[WEFT_STACK_MAX];
 	static const uint64_t overflow = PPROF_PC_OVERFLOW;
 	struct sample_key k = { .call = call, .depth = frame_calls(pc, depth, flags & WEFT_GF_EXACT, call) };
-	int rc = collect_labels(p, labels, instance, thread);
+	int rc = collect_labels(p, labels, extra);
 	uint32_t ref;
 
 	if (rc < 0)
@@ -268,6 +273,7 @@ int pprof_add(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, co
 	k.labels = p->scratch.len ? p->scratch.b : "";
 	k.labels_len = p->scratch.len;
 	k.n_labels = (uint32_t)rc;
+	k.bytes = extra->bytes;
 	key_hash(&k);
 	ref = index_find(&p->sample_index, k.hash, sample_eq, p, &k);
 	if (ref == INDEX_NONE && p->n_sample >= PPROF_MAX_STACKS) {
@@ -288,12 +294,22 @@ int pprof_add(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, co
 	return 0;
 }
 
+int pprof_add(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
+	      const char *instance, const char *thread, const int64_t *values)
+{
+	struct pprof_extra extra = { .instance = instance, .thread = thread };
+
+	return pprof_add_with(p, pc, depth, flags, labels, &extra, values);
+}
+
 const struct frame *pprof_frame(struct pprof *p, uint32_t loc)
 {
 	struct pprof_loc *l = &p->loc[loc];
 
 	if (!l->looked) {
 		l->f = frame_at(l->call);
+		if (p->spec.bare && !frame_is_pseudo(l->call))
+			l->f.named = l->f.exact = false;
 		l->looked = true;
 	}
 	return &l->f;
@@ -319,16 +335,16 @@ static int cmp_as_text(uint64_t a, uint64_t b)
 	return a < b ? -1 : a > b;
 }
 
-/* Largest first value first, then by the text of stack and labels, as Go orders count profiles: equal
+/* By the value that the spec names, then by the text of stack and labels, as Go orders count profiles: equal
  * samples give equal bytes, in whatever order they came. */
 static int sample_cmp(const struct pprof *p, uint32_t x, uint32_t y)
 {
 	const struct pprof_sample *a = &p->sample[x], *b = &p->sample[y];
 	uint32_t n = a->depth < b->depth ? a->depth : b->depth;
-	int c;
+	int c, by = p->spec.sort;
 
-	if (a->value[0] != b->value[0])
-		return a->value[0] > b->value[0] ? -1 : 1;
+	if (a->value[by] != b->value[by])
+		return (a->value[by] > b->value[by]) != p->spec.ascending ? -1 : 1;
 	for (uint32_t i = 0; i < n; i++)
 		if (a->loc[i] != b->loc[i])
 			return cmp_as_text(p->loc[a->loc[i]].call + 1, p->loc[b->loc[i]].call + 1);
@@ -338,7 +354,9 @@ static int sample_cmp(const struct pprof *p, uint32_t x, uint32_t y)
 	c = memcmp(a->labels->text, b->labels->text, n);
 	if (c != 0)
 		return c;
-	return a->labels->len < b->labels->len ? -1 : a->labels->len > b->labels->len;
+	if (a->labels->len != b->labels->len)
+		return a->labels->len < b->labels->len ? -1 : 1;
+	return a->bytes < b->bytes ? -1 : a->bytes > b->bytes;
 }
 
 static int sort_begin(struct pprof *p)

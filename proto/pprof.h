@@ -8,6 +8,7 @@
 #ifndef WEFT_PROTO_PPROF_H
 #define WEFT_PROTO_PPROF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,10 @@ struct pprof_spec {
 	struct pprof_type period_type;
 	int64_t period;
 	const char *default_sample_type; /* or NULL */
+	/* Order of the samples: by this value, then by stack and labels */
+	int sort;
+	bool ascending;
+	bool bare; /* addresses and mappings only: whoever reads it looks the names up */
 };
 
 struct pprof;
@@ -35,9 +40,15 @@ void pprof_free(struct pprof *p);
 enum { PPROF_PC_SYSTEM = 1, PPROF_PC_EXTERNAL, PPROF_PC_LOST, PPROF_PC_OVERFLOW, PPROF_PC_SCHED };
 
 /* pcs as struct weft_goroutine has them (flags WEFT_GF_EXACT: pc[0] is the interrupted pc; the others
- * are return addresses).  labels may be NULL; extra labels "instance", "thread" may be given or NULL,
- * and take the place of the goroutine's own of that name.  No frames: charged to PPROF_PC_SYSTEM.
+ * are return addresses).  labels may be NULL; what is extra takes the place of the goroutine's own of
+ * that name.  No frames: charged to PPROF_PC_SYSTEM.
  * 0, or -ENOMEM. */
+struct pprof_extra {
+	const char *instance, *thread, *reason, *wait; /* labels of these names, or NULL */
+	int64_t bytes;                                 /* numeric label; 0: none */
+};
+int pprof_add_with(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
+		   const struct pprof_extra *extra, const int64_t *values);
 int pprof_add(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
 	      const char *instance, const char *thread, const int64_t *values);
 void pprof_comment(struct pprof *p, const char *text);

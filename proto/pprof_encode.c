@@ -51,7 +51,7 @@ struct pprof_encoder {
 		struct {
 			Sample v[BATCH], *p[BATCH];
 			uint64_t loc[BATCH][WEFT_STACK_MAX];
-			Label label[BATCH][PPROF_LABELS_MAX], *label_p[BATCH][PPROF_LABELS_MAX];
+			Label label[BATCH][PPROF_LABELS_MAX + 1], *label_p[BATCH][PPROF_LABELS_MAX + 1];
 		} sample;
 		struct {
 			Location v[BATCH], *p[BATCH];
@@ -225,9 +225,10 @@ static int stage_sort(struct pprof *p)
 	return pprof_sort_step(p);
 }
 
-static void fill_labels(struct pprof_encoder *e, uint32_t i, const struct pprof_labels *l)
+static void fill_labels(struct pprof_encoder *e, uint32_t i, const struct pprof_labels *l, int64_t bytes)
 {
 	const char *s = l->text;
+	uint32_t n = l->n;
 	Sample *out = &e->batch.sample.v[i];
 
 	for (uint32_t k = 0; k < l->n; k++) {
@@ -240,8 +241,16 @@ static void fill_labels(struct pprof_encoder *e, uint32_t i, const struct pprof_
 		s += strlen(s) + 1;
 		e->batch.sample.label_p[i][k] = label;
 	}
+	if (bytes) {
+		Label *label = &e->batch.sample.label[i][n];
+
+		perftools__profiles__label__init(label);
+		label->key = string_id(e, "bytes");
+		label->num = bytes;
+		e->batch.sample.label_p[i][n++] = label;
+	}
 	out->label = e->batch.sample.label_p[i];
-	out->n_label = l->n;
+	out->n_label = n;
 }
 
 /* The frames that every goroutine begins with tell nothing and would hide the roots that differ. */
@@ -281,7 +290,7 @@ static int stage_samples(struct pprof *p)
 			out->location_id[i] = location_id(p, s->loc[i]);
 		out->n_value = (size_t)p->spec.n_sample;
 		out->value = s->value;
-		fill_labels(e, n, s->labels);
+		fill_labels(e, n, s->labels, s->bytes);
 		e->batch.sample.p[n++] = out;
 	}
 	msg.n_sample = n;

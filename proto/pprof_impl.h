@@ -15,7 +15,7 @@
 #include "pprof.h"
 #include "store.h"
 
-#define PPROF_LABELS_MAX (WEFT_LABELS_MAX + 2) /* the goroutine's own, instance, thread */
+#define PPROF_LABELS_MAX (WEFT_LABELS_MAX + 4) /* the goroutine's own and ours */
 
 struct pprof_loc {
 	uint64_t call;
@@ -32,6 +32,7 @@ struct pprof_sample {
 	const uint32_t *loc; /* leaf first */
 	const struct pprof_labels *labels;
 	uint32_t depth;
+	int64_t bytes; /* numeric label, 0: none */
 	int64_t value[PPROF_VALUES];
 };
 struct pprof_function {

@@ -151,16 +151,59 @@ static void label_line(struct buf *out, const struct pprof_labels *l)
 	buf_str(out, "}\n");
 }
 
-static void record(struct buf *out, struct rows *rs, struct pprof *p, const struct pprof_sample *s)
+/* Sums of what is sampled; v as TEXT_HEAP's values. */
+static void heap_sums(struct buf *out, const int64_t *v, bool total)
 {
-	buf_fmt(out, "%" PRId64 " @", s->value[0]);
+	/* With both sums of bytes equal pprof would take the line for one without allocations. */
+	buf_fmt(out, "%" PRId64 ": %" PRId64 " [%" PRId64 ": %" PRId64 "] @", v[2], v[3], v[0],
+		v[1] + (total && v[1] == v[3]));
+}
+
+static void head(struct buf *out, const struct pprof *p, const struct text_head *h)
+{
+	switch (h->form) {
+	case TEXT_COUNT:
+		buf_fmt(out, "%s profile: total %" PRId64 "\n", h->name, p->total[0]);
+		break;
+	case TEXT_CONTENTION:
+		buf_fmt(out, "--- %s:\ncycles/second=1000000000\n", h->name);
+		if (!strcmp(h->name, "mutex")) /* what is printed is scaled already */
+			buf_str(out, "sampling period=1\n");
+		break;
+	case TEXT_HEAP:
+		buf_str(out, "heap profile: ");
+		heap_sums(out, p->total, true);
+		buf_fmt(out, " heap/%" PRId64 "\n", 2 * h->rate);
+		return;
+	}
+	buf_str(out, h->comment ? h->comment : "");
+}
+
+static void record_sums(struct buf *out, const struct pprof_sample *s, enum text_form form)
+{
+	switch (form) {
+	case TEXT_COUNT:
+		buf_fmt(out, "%" PRId64 " @", s->value[0]);
+		break;
+	case TEXT_CONTENTION:
+		buf_fmt(out, "%" PRId64 " %" PRId64 " @", s->value[1], s->value[0]);
+		break;
+	case TEXT_HEAP:
+		heap_sums(out, s->value, false);
+		break;
+	}
+}
+
+static void record(struct buf *out, struct rows *rs, struct pprof *p, const struct pprof_sample *s, enum text_form form)
+{
+	record_sums(out, s, form);
 	for (uint32_t i = 0; i < s->depth; i++)
 		buf_fmt(out, " 0x%" PRIx64, p->loc[s->loc[i]].call + 1);
 	buf_str(out, "\n");
 	label_line(out, s->labels);
 	rs->n = 0;
 	rs->text.len = 0;
-	frame_rows(rs, p, s, false);
+	frame_rows(rs, p, s, form == TEXT_CONTENTION); /* there the leading frames say what was called */
 	if (rs->n == 0)
 		frame_rows(rs, p, s, true);
 	rows_print(out, rs);
@@ -170,14 +213,14 @@ static void record(struct buf *out, struct rows *rs, struct pprof *p, const stru
 enum { TEXT_HEAD, TEXT_SORT, TEXT_RECORDS, TEXT_MAP, TEXT_DONE };
 
 /* One bounded piece of the current stage; rs is scratch. */
-static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const char *name)
+static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const struct text_head *h)
 {
 	int rc = 0;
 
 	switch (p->text.stage) {
 	case TEXT_HEAD:
 		rc = symbols_update();
-		buf_fmt(out, "%s profile: total %" PRId64 "\n", name, p->total[0]);
+		head(out, p, h);
 		p->text.stage = TEXT_SORT;
 		break;
 	case TEXT_SORT:
@@ -187,25 +230,27 @@ static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const c
 		break;
 	case TEXT_RECORDS:
 		if (p->text.at < p->n_sample)
-			record(out, rs, p, &p->sample[p->sort.order[p->text.at++]]);
+			record(out, rs, p, &p->sample[p->sort.order[p->text.at++]], h->form);
 		else
 			p->text.stage = TEXT_MAP;
 		break;
 	default:
+		if (h->form == TEXT_HEAP && h->comment)
+			buf_fmt(out, "\n%s", h->comment);
 		text_memory_map(out);
 		p->text.stage = TEXT_DONE;
 	}
 	return rc < 0 || out->failed || rs->text.failed ? -ENOMEM : 0;
 }
 
-int text_profile_step(struct buf *out, struct pprof *p, const char *name, int64_t budget_ns)
+int text_profile_step(struct buf *out, struct pprof *p, const struct text_head *h, int64_t budget_ns)
 {
 	int64_t until = pprof_now() + budget_ns;
 	struct rows *rs = calloc(1, sizeof *rs);
 	int rc = rs ? 0 : -ENOMEM;
 
 	while (rc == 0 && p->text.stage != TEXT_DONE) {
-		rc = text_piece(out, rs, p, name);
+		rc = text_piece(out, rs, p, h);
 		if (rc == 0 && p->text.stage != TEXT_DONE && pprof_now() >= until)
 			rc = 1;
 	}
@@ -217,10 +262,10 @@ int text_profile_step(struct buf *out, struct pprof *p, const char *name, int64_
 	return rc;
 }
 
-void text_profile(struct buf *out, struct pprof *p, const char *name)
+void text_profile(struct buf *out, struct pprof *p, const struct text_head *h)
 {
 	p->text.stage = TEXT_HEAD;
-	while (text_profile_step(out, p, name, 1000000000) > 0)
+	while (text_profile_step(out, p, h, 1000000000) > 0)
 		;
 }
 

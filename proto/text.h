@@ -23,11 +23,22 @@ void buf_add(struct buf *b, const void *p, size_t n);
 void buf_str(struct buf *b, const char *s);
 void buf_fmt(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* debug=1: "<name> profile: total <N>" and its records, by count descending, memory map appended. */
-void text_profile(struct buf *out, struct pprof *p, const char *name);
+/* debug=1: head, records in the order of the profile's spec, memory map. */
+enum text_form {
+	TEXT_COUNT,      /* "<name> profile: total <N>"; one value */
+	TEXT_CONTENTION, /* "--- <name>:"; values: events, ns */
+	TEXT_HEAP,       /* "heap profile: ..."; values: objects and bytes allocated, in use; not scaled */
+};
+struct text_head {
+	enum text_form form;
+	const char *name;    /* "mutex" adds the sampling period that its readers expect */
+	int64_t rate;        /* TEXT_HEAP: bytes between samples */
+	const char *comment; /* lines that begin with #, or NULL: behind the head, in TEXT_HEAP behind the records */
+};
+void text_profile(struct buf *out, struct pprof *p, const struct text_head *head);
 /* The same in steps for a pool whose tasks may take 50 ms.  1: call again (out may be taken and emptied
  * in between); 0: done; -ENOMEM.  Symbol tables are brought up to date first. */
-int text_profile_step(struct buf *out, struct pprof *p, const char *name, int64_t budget_ns);
+int text_profile_step(struct buf *out, struct pprof *p, const struct text_head *head, int64_t budget_ns);
 /* debug=2: one goroutine and the blank line after it.  first: nothing before it. */
 void text_goroutine(struct buf *out, const struct weft_goroutine *g, int64_t now);
 /* "--- Memory map: ---" and /proc/self/maps */

@@ -246,6 +246,7 @@ struct p {
 	uint64_t id_next, id_end;    /* goroutine ids to give out */
 	uint64_t rng;                /* whom to steal from */
 	uint64_t chance;             /* which case select takes: drawn by it alone, so that a seed repeats it */
+	uint64_t luck;               /* which waits the profiles count (prof_wait.h) */
 	uint32_t eager;              /* hand-overs that shall wake a second worker all the same */
 	_Atomic uint32_t n_free;     /* others read it when they count */
 	struct g *free[RT_FREE_MAX]; /* dead Gs with warm stacks, newest last */
@@ -329,6 +330,7 @@ struct weft_inst {
 	bool free;                /* to be begun again by who has the same name */
 	_Atomic uint32_t outside; /* a thread that is no worker has woken or started one of its goroutines */
 	char name[64];
+	char plugin[64];          /* that it runs; constant once its goroutines run */
 	_Atomic uint8_t preempt;  /* enum weft_preempt */
 	_Atomic uint64_t blocked; /* hand-offs for calls that blocked without being declared; sysmon writes */
 	/* Per P: births and deaths of goroutines, each a counter of one writer.  Reading all deaths

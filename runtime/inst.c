@@ -85,6 +85,11 @@ void rt_inst_retire(struct weft_inst *inst)
 	rt_unlock(&lock);
 }
 
+void weft_inst_plugin(weft_inst *inst, const char *plugin)
+{
+	strncpy(inst->plugin, plugin, sizeof inst->plugin - 1);
+}
+
 void weft_inst_preempt(weft_inst *inst, enum weft_preempt how)
 {
 	st(&inst->preempt, (uint8_t)how);
@@ -102,6 +107,13 @@ const char *weft_read_instance(uint32_t i)
 	if (i == 0)
 		return "";
 	return inst ? inst->name : NULL;
+}
+
+const char *weft_read_plugin(uint32_t i)
+{
+	const struct weft_inst *inst = rt_inst_at(i);
+
+	return inst ? inst->plugin : NULL;
 }
 
 /* Deaths first, then births: equal means that nobody was alive in between. */

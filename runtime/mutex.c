@@ -129,6 +129,7 @@ static inline void lock(struct mutex *x, enum rt_wait reason)
 		lock_slow(x, reason);
 	else
 		st(&x->on, (uintptr_t)__builtin_frame_address(0));
+	RT_KEEP_FRAME();
 }
 
 static inline void unlock(struct mutex *x)
@@ -137,6 +138,7 @@ static inline void unlock(struct mutex *x)
 
 	if (unlikely(old != LOCKED))
 		unlock_slow(x, old - LOCKED);
+	RT_KEEP_FRAME();
 }
 
 void weft_lock(weft_mutex *m)

@@ -1,6 +1,8 @@
 /* prof_store.c - the cumulative profiles there are, and how they are read.
  *
  * Each is a table of ptab.h that its own file writes: prof_wait.c (block, mutex). */
+#include <string.h>
+
 #include "ptab.h"
 
 #define STACKS (1u << 16) /* a profile: 4 MiB when it is full */
@@ -18,6 +20,8 @@ int rt_prof_start(void)
 
 	for (int i = 0; rc == 0 && i < WEFT_PROF_N; i++)
 		rc = rt_ptab_start(tables[i]);
+	if (rc == 0)
+		rt_wait_prof_start();
 	return rc;
 }
 
@@ -27,12 +31,25 @@ static void whole_events(int64_t *v)
 	*v = *v >> RT_PROF_SHIFT ? *v >> RT_PROF_SHIFT : *v > 0;
 }
 
+/* What lies between the public function and where it was counted says nothing: the leaf becomes that function. */
+static void trim(struct weft_prof_sample *s)
+{
+	int skip = 0;
+
+	while (skip + 1 < s->depth && weft_read_is_runtime(s->pc[skip + 1] - 1))
+		skip++;
+	s->depth -= skip;
+	memmove(s->pc, s->pc + skip, (size_t)s->depth * sizeof *s->pc);
+}
+
 bool weft_read_prof(enum weft_prof which, uint32_t *at, struct weft_prof_sample *out)
 {
 	if (!rt_ptab_next(tables[which], at, out))
 		return false;
-	if (which == WEFT_PROF_BLOCK || which == WEFT_PROF_MUTEX)
+	if (which == WEFT_PROF_BLOCK || which == WEFT_PROF_MUTEX) {
 		whole_events(&out->value[0]);
+		trim(out);
+	}
 	return true;
 }
 

@@ -42,6 +42,7 @@ void weft_rlock(weft_rwmutex *rw)
 
 	if (unlikely(atomic_fetch_add_explicit(&x->readers, 1, memory_order_acq_rel) < 0))
 		wait(&x->reader_sema, RT_WAIT_RWMUTEX_R);
+	RT_KEEP_FRAME();
 	atomic_thread_fence(memory_order_acquire);
 }
 
@@ -72,6 +73,7 @@ void weft_runlock(weft_rwmutex *rw)
 
 	if (unlikely(left < 0))
 		runlock_slow(x, left);
+	RT_KEEP_FRAME();
 }
 
 void weft_wlock(weft_rwmutex *rw)
@@ -84,6 +86,7 @@ void weft_wlock(weft_rwmutex *rw)
 	/* Some of those inside may have left since, and taken one off `leaving` each. */
 	if (inside && atomic_fetch_add_explicit(&x->leaving, inside, memory_order_acq_rel) + inside != 0)
 		wait(&x->writer_sema, RT_WAIT_RWMUTEX_W);
+	RT_KEEP_FRAME();
 	atomic_thread_fence(memory_order_acquire);
 }
 
@@ -110,4 +113,5 @@ void weft_wunlock(weft_rwmutex *rw)
 	if (gathered)
 		let_in(&x->reader_sema, gathered);
 	weft_unlock(&x->writers);
+	RT_KEEP_FRAME();
 }

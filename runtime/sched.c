@@ -14,6 +14,7 @@
  * waiting behind the same goroutine, moves it to the global queue, and makes the P `eager`: its next
  * hand-overs do wake a worker. */
 #include "idle.h"
+#include "prof_wait.h"
 #include "rt.h"
 #include "sanity.h"
 
@@ -344,6 +345,8 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 	uint64_t waker = 0;
 	uint32_t stack = 0;
 
+	if (!rt_rec_on && m && rt_block_on())
+		m->tsc = rt_tsc();
 	if (rt_rec_on && m && !g->foreign) {
 		struct g *cur = ld(&m->cur);
 
@@ -395,19 +398,25 @@ static RT_FLAT struct m *leave_to(struct m *m, struct g *g, struct g *next)
 static RT_FLAT struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *drop, enum rt_after after)
 {
 	struct g *g = ld(&m->cur), *next;
+	uint64_t since_tsc;
 
 	bump(&ld(&m->p)->parks[reason], 1);
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_GO_BLOCK, reason, ld(&g->id), ld(&g->id),
 			  rt_stack_here(m, __builtin_frame_address(0)), rt_trace_seq(g, 0));
+	} else if (rt_block_on()) {
+		m->tsc = rt_tsc();
 	}
+	since_tsc = m->tsc;
 	m->after = after;
 	m->after_reason = reason;
 	m->after_number = ld(&g->wait) >> 1;
 	m->after_lock = drop;
 	next = pick(m);
-	return leave_to(m, g, next ? next : &m->g0);
+	m = leave_to(m, g, next ? next : &m->g0);
+	rt_waited(m, g, since_tsc, reason, __builtin_frame_address(0));
+	return m;
 }
 
 int rt_park(struct m **mp, enum rt_wait reason, struct rt_lock *drop)

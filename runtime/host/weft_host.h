@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weft_read.h"
 #include <weft.h>
 
 #ifdef __cplusplus
@@ -55,6 +56,8 @@ int weft_host_stop(int64_t timeout_ns);
 /* Instances: the unit of ownership, labels and accounting.  name is copied.  Records are never given back: one of
  * the same name that was freed is used again, and goes on counting where it was. */
 weft_inst *weft_inst_new(const char *name);
+/* The name of the plugin that it runs, copied; before its first goroutine. */
+void weft_inst_plugin(weft_inst *inst, const char *plugin);
 /* How a goroutine of inst is made to share that runs for longer than its slice. */
 enum weft_preempt { WEFT_PREEMPT_DEFAULT, WEFT_PREEMPT_HANDOFF, WEFT_PREEMPT_SIGNAL };
 void weft_inst_preempt(weft_inst *inst, enum weft_preempt how);
@@ -72,6 +75,14 @@ int weft_inst_free(weft_inst *inst);
 /* weft_go_in() for the embedder's own callbacks (init, run, stop, fini): also when the context of the
  * instance is over.  Not from a goroutine. */
 int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg);
+
+/* How much of waits and locks is counted (weft_read.h: enum weft_rate): set the rate that holds when nobody has
+ * raised it, give back the one before; below WEFT_RATE_BIASED: only that.  Off at first.  What was counted stays. */
+int64_t weft_host_rate(enum weft_rate which, int64_t rate);
+/* For a while: the most detailed rate of all holds.  What to give to weft_host_rate_drop(); -EINVAL: not 1 to
+ * WEFT_RATE_MAX; -EAGAIN: too many at once. */
+int weft_host_rate_raise(enum weft_rate which, int64_t rate);
+void weft_host_rate_drop(enum weft_rate which, int raise);
 
 /* Look for instances that can't go on: every goroutine waits for a lock, a wait group or a channel, with no deadline,
  * and none has moved since the call before.  Each is logged once, as a warning with what they wait for and the

@@ -52,6 +52,7 @@ struct weft_labels {
 };
 /* Name of instance number i (0: the runtime itself, ""), or NULL. */
 const char *weft_read_instance(uint32_t i);
+const char *weft_read_plugin(uint32_t i); /* that it runs; "" if nobody said; NULL: no such instance */
 
 /* --- Goroutines --------------------------------------------------------------------- */
 
@@ -142,10 +143,11 @@ void weft_cpu_drain(void (*fn)(void *user, const struct weft_sample *s), void *u
 /* --- Cumulative profiles ------------------------------------------------------------- */
 
 enum weft_prof {
-	WEFT_PROF_BLOCK, /* waits, by who waited: {events, ns} */
+	WEFT_PROF_BLOCK, /* waits, by who waited: {events, ns}; extra: enum weft_wait_kind */
 	WEFT_PROF_MUTEX, /* waits for locks, by who let go of the lock: {events, ns} */
 	WEFT_PROF_N
 };
+enum weft_wait_kind { WEFT_WAIT_SYNC, WEFT_WAIT_SLEEP, WEFT_WAIT_IO };
 #define WEFT_PROF_VALUES 4
 struct weft_prof_sample {
 	bool overflow; /* the bucket of what found no room: no stack, no labels */
@@ -161,6 +163,12 @@ struct weft_prof_sample {
  * or not. */
 bool weft_read_prof(enum weft_prof which, uint32_t *at, struct weft_prof_sample *out);
 size_t weft_read_prof_count(enum weft_prof which); /* samples there are, about */
+
+/* How much is counted: nanoseconds for waits, one in so many for locks.  1: all; 0: nothing. */
+enum weft_rate { WEFT_RATE_BLOCK, WEFT_RATE_MUTEX, WEFT_RATE_N };
+#define WEFT_RATE_BIASED (-1) /* the default of weftd: whatever takes 1 ms, and of shorter events some */
+#define WEFT_RATE_MAX INT64_C(1000000000)
+int64_t weft_read_rate(enum weft_rate which); /* that holds now */
 
 /* --- Counters ---------------------------------------------------------------------------- */
 

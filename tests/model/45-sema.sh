@@ -5,8 +5,8 @@
 model sema
 plant 'the lock is dropped between the look at the count and the queue' sema.c \
 	'/^void rt_sema_acquire/,/^}/s/^	w\.number = rt_wait_open/	rt_unlock(\&b->lock);\n	rt_lock(\&b->lock);\n&/'
-plant 'the tail stays on a waiter that is gone' sema.c 's/^	if \(b->tail == w\)$/	if (0)/'
-plant 'a waiter of another lock is woken' sema.c 's/while \(w && w->addr != addr\)/while (0)/'
+plant 'the last in line is not known to who comes first now' sema.c 's/^	first->last = w->last;$//'
+plant 'a waiter of another lock is woken' sema.c 's/while \(\*at && \(\*at\)->addr != addr\)/while (0)/'
 plant 'who was woken leaves WOKEN set' mutex.c 's/^		if \(awoke\)$/		if (0)/'
 plant 'an unlock wakes one more although one is on its way' mutex.c \
 	's/^(				break; ).*nobody to wake.*/				if (old < WAITER) break;/'

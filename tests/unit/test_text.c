@@ -20,6 +20,8 @@ static const struct pprof_spec goroutine = {
 	.period = 1,
 };
 
+static const struct text_head goroutine_head = { .form = TEXT_COUNT, .name = "goroutine" };
+
 /* Names of several widths, and of the runtime; only their addresses are used. */
 __asm__(".pushsection .text.weft_tt,\"ax\",@progbits\n"
 	".type wtt,@function\nwtt: .skip 64,0x90\n.size wtt,64\n"
@@ -63,7 +65,7 @@ static char *records(struct pprof *p)
 	struct buf b = { 0 };
 	char *tail;
 
-	text_profile(&b, p, "goroutine");
+	text_profile(&b, p, &goroutine_head);
 	pprof_free(p);
 	tail = strstr(text_of(&b), "--- Memory map: ---\n");
 	ck_assert_ptr_nonnull(tail);
@@ -194,10 +196,10 @@ START_TEST(text_in_tiny_steps_is_the_same)
 
 	scan();
 	p = many_records();
-	text_profile(&whole, p, "goroutine");
+	text_profile(&whole, p, &goroutine_head);
 	pprof_free(p);
 	p = many_records();
-	while (text_profile_step(&steps, p, "goroutine", 0) > 0)
+	while (text_profile_step(&steps, p, &goroutine_head, 0) > 0)
 		n++;
 	pprof_free(p);
 
@@ -219,7 +221,7 @@ START_TEST(go_tool_pprof_reads_the_text_to_the_same_totals)
 
 	scan();
 	p = many_records();
-	text_profile(&b, p, "goroutine");
+	text_profile(&b, p, &goroutine_head);
 	total = pprof_total(p, 0);
 	pprof_free(p);
 	raw = go_pprof_raw(b.b, b.len);
