@@ -48,6 +48,7 @@ void encode_start(struct encoding *e)
 
 void encode_done(struct encoding *e)
 {
+	trim_later(e->op.h);
 	pprof_free(e->p);
 	buf_free(&e->out);
 	free((char *)e->head.comment);

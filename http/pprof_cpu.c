@@ -30,6 +30,7 @@ struct session {
 	struct cpu *cpu;
 	int hz;
 	int64_t window;
+	struct filter filter;
 	int64_t start, end; /* 0: not yet begun; monotonic */
 	int64_t carry;      /* CPU time not yet counted; below 0: counted too early */
 	uint64_t random;    /* never 0 */
@@ -106,6 +107,12 @@ static void frames_of(const struct weft_sample *s, struct frames *f)
 	}
 }
 
+/* What was lost may have been anybody's, and is told everywhere. */
+static bool wanted_by(const struct session *to, const struct weft_sample *s)
+{
+	return s->kind == WEFT_SAMPLE_LOST || filter_passes(&to->filter, s->instance);
+}
+
 static void feed_sample(void *user, const struct weft_sample *s)
 {
 	struct cpu *c = user;
@@ -119,7 +126,8 @@ static void feed_sample(void *user, const struct weft_sample *s)
 		struct session *to = c->feed[i];
 		int64_t values[2];
 
-		if (!to->start || s->time < to->start || s->time > to->end || to->failed || op_dead(&to->e.op))
+		if (!to->start || s->time < to->start || s->time > to->end || to->failed || op_dead(&to->e.op) ||
+		    !wanted_by(to, s))
 			continue;
 		values[0] = count(to, s->weight, hz);
 		values[1] = (int64_t)s->weight * SECOND / hz;
@@ -330,13 +338,14 @@ static void session_free(struct op *o)
 	free(s);
 }
 
-static void open_session(struct request *r, int64_t seconds, int hz)
+static void open_session(struct request *r, int64_t seconds, int hz, const struct filter *filter)
 {
 	struct pprof_spec spec = {
 		.sample = { { "samples", "count" }, { "cpu", "nanoseconds" } },
 		.n_sample = 2,
 		.period_type = { "cpu", "nanoseconds" },
 		.period = SECOND / hz,
+		.bare = filter->bare,
 	};
 	struct cpu *c = r->h->cpu;
 	struct session *s = op_new(r, sizeof(*s), BUDGET_COLLECTION, session_free);
@@ -349,6 +358,7 @@ static void open_session(struct request *r, int64_t seconds, int hz)
 	s->cpu = c;
 	s->hz = hz;
 	s->window = seconds * SECOND;
+	s->filter = *filter;
 	s->random = (uint64_t)mono_now() | 1;
 	s->listed = true;
 	TAILQ_INSERT_TAIL(&c->open, s, open);
@@ -363,6 +373,7 @@ void get_profile(struct request *r)
 {
 	struct param seconds = param_int(r->query, "seconds");
 	struct param hz = param_int(r->query, "hz");
+	struct filter filter;
 
 	/* As Go does it: what is no positive number is 30. */
 	if (!seconds.valid || seconds.value <= 0)
@@ -373,13 +384,13 @@ void get_profile(struct request *r)
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "hz must be a whole number from 1 to 1000");
 		return;
 	}
-	if (!seconds_ok(r, seconds.value))
+	if (!seconds_ok(r, seconds.value) || !filter_parse(r, &filter))
 		return;
 	if (r->method == METHOD_HEAD) {
 		reply_head(r, type_binary, "profile");
 		return;
 	}
-	open_session(r, seconds.value, (int)hz.value);
+	open_session(r, seconds.value, (int)hz.value, &filter);
 }
 
 struct cpu *cpu_new(struct http *h)

@@ -23,6 +23,8 @@ struct dump {
 	struct buf back;
 	uint64_t written, max_bytes; /* max_bytes 0: no limit */
 	bool last;                   /* back holds the end */
+	bool waits;                  /* next has been read, but not been written yet: words are missing */
+	struct weft_goroutine next;
 	/* loop */
 	struct buf front;
 	size_t taken; /* of front */
@@ -34,6 +36,7 @@ static void dump_free(struct op *o)
 {
 	struct dump *d = (struct dump *)o;
 
+	trim_later(o->h);
 	if (d->snap)
 		weft_snapshot_free(d->snap);
 	buf_free(&d->back);
@@ -45,7 +48,6 @@ static void fill_work(struct op *o)
 {
 	struct dump *d = (struct dump *)o;
 	int64_t now = mono_now(), until = now + TASK_NS;
-	struct weft_goroutine w;
 
 	o->rc = -ENOMEM;
 	if (!d->snap)
@@ -61,11 +63,14 @@ static void fill_work(struct op *o)
 			d->last = true;
 			break;
 		}
-		if (!weft_snapshot_next(d->snap, &w)) {
+		if (!d->waits && !weft_snapshot_next(d->snap, &d->next)) {
 			d->last = true;
 			break;
 		}
-		text_goroutine(&d->back, &w, now);
+		d->waits = text_goroutine_prepare(&d->next, until) > 0;
+		if (d->waits)
+			break;
+		text_goroutine(&d->back, &d->next, now);
 		d->written += d->back.len - before;
 	}
 	o->rc = d->back.failed ? -ENOMEM : 0;

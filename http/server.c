@@ -205,6 +205,7 @@ static void free_strings(const char *const *list, size_t n)
 static void http_free(struct http *h)
 {
 	cpu_free(h->cpu);
+	trim_free(h->trim);
 	free_strings(h->opts.allowed_hosts, h->opts.n_allowed_hosts);
 	free_strings((const char *const *)h->opts.argv, (size_t)h->opts.argc);
 	free((char *)h->opts.version);
@@ -256,7 +257,8 @@ static struct http *http_new(const struct http_opts *o)
 	h->listener = calloc(LISTENERS_MAX, sizeof(*h->listener));
 	TAILQ_INIT(&h->requests);
 	h->cpu = cpu_new(h);
-	if (!ok || !h->opts.version || !h->opts.build_id || !h->listener || !h->cpu) {
+	h->trim = trim_new(h);
+	if (!ok || !h->opts.version || !h->opts.build_id || !h->listener || !h->cpu || !h->trim) {
 		http_free(h);
 		return NULL;
 	}
@@ -334,7 +336,7 @@ const char *http_address(const struct http *h, size_t i)
 
 static bool quiet(struct http *h)
 {
-	return TAILQ_EMPTY(&h->requests) && !h->ops && cpu_idle(h->cpu);
+	return TAILQ_EMPTY(&h->requests) && !h->ops && cpu_idle(h->cpu) && trim_idle(h->trim);
 }
 
 static void finish(struct http *h)

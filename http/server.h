@@ -43,6 +43,7 @@ enum { LANE_ANY, LANE_NAMES, LANE_CPU };
 
 struct listener;
 struct cpu;
+struct trim;
 
 struct conn {
 	TAILQ_ENTRY(conn) idle; /* of l->idle unless busy; longest idle first */
@@ -123,6 +124,7 @@ struct http {
 	bool running, kicked;     /* inside MHD_run; MHD_run wanted */
 	struct request_list requests;
 	struct cpu *cpu;
+	struct trim *trim;
 	int in_use[BUDGETS];
 	unsigned ops; /* alive */
 	struct {
@@ -329,6 +331,12 @@ struct cpu *cpu_new(struct http *h);
 void cpu_free(struct cpu *c);
 bool cpu_idle(const struct cpu *c);
 int cpu_sessions(const struct cpu *c);
+
+/* trim.c */
+struct trim *trim_new(struct http *h);
+void trim_free(struct trim *t);
+void trim_later(struct http *h); /* names have been looked up */
+bool trim_idle(const struct trim *t);
 
 /* The handlers. */
 void get_index(struct request *r);

@@ -302,17 +302,33 @@ int pprof_add(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, co
 	return pprof_add_with(p, pc, depth, flags, labels, &extra, values);
 }
 
-const struct frame *pprof_frame(struct pprof *p, uint32_t loc)
+struct frames pprof_frames(struct pprof *p, uint32_t loc)
 {
 	struct pprof_loc *l = &p->loc[loc];
 
-	if (!l->looked) {
-		l->f = frame_at(l->call);
-		if (p->spec.bare && !frame_is_pseudo(l->call))
-			l->f.named = l->f.exact = false;
-		l->looked = true;
+	if (l->v.n == 0)
+		l->v = p->spec.bare && !frame_is_pseudo(l->call) ? frames_none() : frames_at(l->call);
+	return l->v;
+}
+
+const struct frame *pprof_frame(struct pprof *p, uint32_t loc)
+{
+	struct frames v = pprof_frames(p, loc);
+
+	return &v.f[v.n - 1];
+}
+
+int pprof_frames_step(struct pprof *p, int64_t until)
+{
+	for (; !p->spec.bare && p->n_prepared < p->n_loc; p->n_prepared++) {
+		if (frames_prepare(p->loc[p->n_prepared].call, until) > 0)
+			return 1;
+		if (p->n_prepared % 64 == 63 && pprof_now() >= until) {
+			p->n_prepared++;
+			return 1;
+		}
 	}
-	return &l->f;
+	return 0;
 }
 
 int64_t pprof_now(void)

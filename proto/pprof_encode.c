@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debuginfo.h"
 #include "pprof_impl.h"
 #include "profile.pb-c.h"
 #include "symbols.h"
@@ -24,18 +25,23 @@ typedef Perftools__Profiles__Location Location;
 typedef Perftools__Profiles__Line Line;
 typedef Perftools__Profiles__Function Function;
 
-#define GUESSED_MAX 4096 /* mappings beyond count as guessed */
+#define MARKS 4096 /* mappings beyond claim nothing */
+
+/* What a sampled location of a mapping lacks, so that the mapping must not claim it. */
+enum { LACKS_NAME, LACKS_FILE, LACKS_LINE, LACKS_INLINES, LACKS };
 
 struct pprof_encoder {
 	int stage, rc; /* rc: the first failure, it stays */
 	uint32_t at;   /* within the stage */
+	int64_t until; /* when this step should end */
 	int64_t time_ns, duration_ns;
 	struct gz gz;
 	struct buf packed;
 
 	struct mapping_list mappings;
-	uint64_t guessed[GUESSED_MAX / 64]; /* bit per mapping: a sampled location has a made-up name */
-	uint32_t *used;                     /* numbers of locations; id 1 first */
+	uint8_t lacks[MARKS]; /* by mapping: bit per thing lacked */
+	uint8_t named[MARKS]; /* a sampled location has a name */
+	uint32_t *used;       /* numbers of locations; id 1 first */
 	uint32_t n_used, cap_used;
 
 	struct pprof_function *function;
@@ -55,7 +61,7 @@ struct pprof_encoder {
 		} sample;
 		struct {
 			Location v[BATCH], *p[BATCH];
-			Line line[BATCH], *line_p[BATCH];
+			Line line[BATCH][DEBUG_FRAMES_MAX], *line_p[BATCH][DEBUG_FRAMES_MAX];
 		} location;
 		struct {
 			Mapping v[BATCH], *p[BATCH];
@@ -118,12 +124,13 @@ static bool function_eq(const void *user, uint32_t ref, const void *key)
 {
 	const struct pprof_function *a = &((const struct pprof_encoder *)user)->function[ref], *b = key;
 
-	return a->entry == b->entry && a->name == b->name && a->file == b->file;
+	return a->entry == b->entry && a->name == b->name && a->system == b->system && a->file == b->file;
 }
 
 static uint64_t function_id(struct pprof_encoder *e, const struct frame *f)
 {
-	struct pprof_function fn = { f->entry, string_id(e, f->name), string_id(e, f->file), f->start_line };
+	struct pprof_function fn = { f->inlined ? 0 : f->entry, string_id(e, f->name), string_id(e, f->system),
+				     string_id(e, f->file), f->start_line };
 	uint64_t hash = hash_u64(hash_u64((uint64_t)fn.name, (uint64_t)fn.file), fn.entry);
 	uint32_t ref = index_find(&e->function_index, hash, function_eq, e, &fn);
 
@@ -175,6 +182,11 @@ static int stage_symbols(struct pprof *p)
 {
 	p->enc->rc = symbols_update();
 	return 0;
+}
+
+static int stage_frames(struct pprof *p)
+{
+	return pprof_frames_step(p, p->enc->until);
 }
 
 static void value_type(struct pprof_encoder *e, ValueType *v, const struct pprof_type *t)
@@ -299,29 +311,40 @@ static int stage_samples(struct pprof *p)
 }
 
 /* The one place that turns an address into lines of a location: innermost function first. */
-static void fill_lines(struct pprof_encoder *e, Location *out, uint32_t i, const struct frame *f)
+static void fill_lines(struct pprof_encoder *e, Location *out, uint32_t i, struct frames v)
 {
-	Line *line = &e->batch.location.line[i];
+	for (int k = 0; k < v.n && v.f[k].named; k++) {
+		Line *line = &e->batch.location.line[i][k];
 
-	if (!f->named)
+		perftools__profiles__line__init(line);
+		line->function_id = function_id(e, &v.f[k]);
+		line->line = v.f[k].line;
+		e->batch.location.line_p[i][k] = line;
+		out->n_line++;
+	}
+	out->line = e->batch.location.line_p[i];
+}
+
+static void mark(struct pprof_encoder *e, int64_t mapping, struct frames v)
+{
+	uint8_t *lacks;
+
+	if (mapping < 1 || mapping > MARKS)
 		return;
-	perftools__profiles__line__init(line);
-	line->function_id = function_id(e, f);
-	line->line = f->line;
-	e->batch.location.line_p[i] = line;
-	out->line = &e->batch.location.line_p[i];
-	out->n_line = 1;
+	lacks = &e->lacks[mapping - 1];
+	e->named[mapping - 1] = 1;
+	for (int i = 0; i < v.n; i++) {
+		const struct frame *f = &v.f[i];
+
+		*lacks |= (uint8_t)(!f->exact << LACKS_NAME | !*f->file << LACKS_FILE | !f->line << LACKS_LINE |
+				    !f->inlines << LACKS_INLINES);
+	}
 }
 
-static void mark_guessed(struct pprof_encoder *e, int64_t mapping)
+/* Where its location is in the mapped file, for those who look names up themselves. */
+static const struct weft_module *module_of(const struct pprof_loc *l)
 {
-	if (mapping > 0 && mapping <= GUESSED_MAX)
-		e->guessed[(mapping - 1) / 64] |= 1ull << ((mapping - 1) % 64);
-}
-
-static bool all_named(const struct pprof_encoder *e, uint32_t i)
-{
-	return i < GUESSED_MAX && !(e->guessed[i / 64] >> (i % 64) & 1);
+	return frame_is_pseudo(l->call) ? NULL : weft_module_at(weft_read_modules(), l->call);
 }
 
 static int stage_locations(struct pprof *p)
@@ -331,20 +354,19 @@ static int stage_locations(struct pprof *p)
 	uint32_t n = 0;
 
 	for (; n < BATCH && e->at < e->n_used; n++, e->at++) {
-		uint32_t loc = e->used[e->at];
-		const struct frame *f = pprof_frame(p, loc);
-		int64_t mapping = mapping_id(&e->mappings, f->module);
+		struct pprof_loc *l = &p->loc[e->used[e->at]];
+		struct frames v = pprof_frames(p, e->used[e->at]);
+		int64_t mapping = mapping_id(&e->mappings, p->spec.bare ? module_of(l) : v.f->module);
 		Location *out = &e->batch.location.v[n];
 
 		if (mapping < 0)
 			return -ENOMEM;
 		perftools__profiles__location__init(out);
-		out->id = p->loc[loc].id;
+		out->id = l->id;
 		out->mapping_id = (uint64_t)mapping;
-		out->address = p->loc[loc].call;
-		fill_lines(e, out, n, f);
-		if (!f->exact)
-			mark_guessed(e, mapping);
+		out->address = l->call;
+		fill_lines(e, out, n, v);
+		mark(e, mapping, v);
 		e->batch.location.p[n] = out;
 	}
 	msg.n_location = n;
@@ -353,9 +375,20 @@ static int stage_locations(struct pprof *p)
 }
 
 /* has_functions tells viewers to leave a mapping's names alone.  It is set where every sampled location has
- * one from a symbol table: `go tool pprof` would otherwise look the file up itself, and for a function
+ * one that was not made up: `go tool pprof` would otherwise look the file up itself, and for a function
  * that was also inlined somewhere it replaces the right name by none.  Where a name had to be made up a
- * viewer with the debug file may do better, so there it stays off. */
+ * viewer with the debug file may do better, so there it stays off.  The other flags likewise say what is
+ * known of every sampled location. */
+static bool claims(const struct pprof *p, uint32_t mapping, int what)
+{
+	const struct pprof_encoder *e = p->enc;
+
+	if (mapping >= MARKS)
+		return false;
+	/* Of what was not sampled there is nothing to be said: taken for complete, as nobody needs more. */
+	return !p->spec.bare && !(e->lacks[mapping] >> what & 1) && (e->named[mapping] || what == LACKS_NAME);
+}
+
 static int stage_mappings(struct pprof *p)
 {
 	struct pprof_encoder *e = p->enc;
@@ -374,7 +407,10 @@ static int stage_mappings(struct pprof *p)
 		out->file_offset = m->offset;
 		out->filename = string_copy_id(p, mapping_path(m, path, sizeof path));
 		out->build_id = string_copy_id(p, mapping_build_id(m, id));
-		out->has_functions = all_named(e, e->at);
+		out->has_functions = claims(p, e->at, LACKS_NAME);
+		out->has_filenames = claims(p, e->at, LACKS_FILE);
+		out->has_line_numbers = claims(p, e->at, LACKS_LINE);
+		out->has_inline_frames = claims(p, e->at, LACKS_INLINES);
 		e->batch.mapping.p[n] = out;
 	}
 	msg.n_mapping = n;
@@ -395,7 +431,7 @@ static int stage_functions(struct pprof *p)
 		perftools__profiles__function__init(out);
 		out->id = e->at + 1;
 		out->name = f->name;
-		out->system_name = f->name;
+		out->system_name = f->system;
 		out->filename = f->file;
 		out->start_line = f->start_line;
 		e->batch.function.p[n] = out;
@@ -423,8 +459,8 @@ static int stage_end(struct pprof *p)
 }
 
 static int (*const stages[])(struct pprof *p) = {
-	stage_symbols,  stage_head,      stage_sort,    stage_samples, stage_locations,
-	stage_mappings, stage_functions, stage_strings, stage_end,
+	stage_symbols,   stage_frames,   stage_head,      stage_sort,    stage_samples,
+	stage_locations, stage_mappings, stage_functions, stage_strings, stage_end,
 };
 #define STAGES ((int)(sizeof stages / sizeof *stages))
 
@@ -446,6 +482,7 @@ int pprof_step(struct pprof *p, int64_t time_ns, int64_t duration_ns, int64_t bu
 	if (!p->enc && encoder_new(p, time_ns, duration_ns) < 0)
 		return -ENOMEM;
 	e = p->enc;
+	e->until = until;
 	while (e->stage < STAGES && e->rc == 0) {
 		int rc = stages[e->stage](p);
 

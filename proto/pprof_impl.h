@@ -19,9 +19,8 @@
 
 struct pprof_loc {
 	uint64_t call;
-	uint32_t id; /* in the message; 0: not in it yet */
-	bool looked; /* f is filled */
-	struct frame f;
+	uint32_t id;     /* in the message; 0: not in it yet */
+	struct frames v; /* n 0: not looked up yet */
 };
 /* By key; text is key, NUL, value, NUL, ... in UTF-8. */
 struct pprof_labels {
@@ -36,8 +35,8 @@ struct pprof_sample {
 	int64_t value[PPROF_VALUES];
 };
 struct pprof_function {
-	uint64_t entry;
-	int64_t name, file; /* numbers of strings */
+	uint64_t entry;             /* 0: of an inlined one */
+	int64_t name, system, file; /* numbers of strings */
 	int start_line;
 };
 
@@ -72,14 +71,19 @@ struct pprof {
 
 	struct pprof_sort sort; /* samples by value descending */
 	struct pprof_encoder *enc;
+	uint32_t n_prepared; /* locations whose frames are known */
 	struct {
 		int stage;
 		uint32_t at;
 	} text;
 };
 
-/* The words for a location, looked up once. */
+/* The words for a location, looked up once: all functions that stand there, and the one that others may
+ * have been inlined into. */
+struct frames pprof_frames(struct pprof *p, uint32_t loc);
 const struct frame *pprof_frame(struct pprof *p, uint32_t loc);
+/* Find the words for all locations a little further.  1: call again; 0: they are there. */
+int pprof_frames_step(struct pprof *p, int64_t until);
 /* Sort the samples a little further.  1: call again; 0: p->sort.order is the order; -ENOMEM. */
 int pprof_sort_step(struct pprof *p);
 void pprof_encoder_free(struct pprof_encoder *e);

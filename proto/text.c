@@ -26,18 +26,19 @@ struct row {
 };
 struct rows {
 	struct buf text;
-	struct row row[WEFT_STACK_MAX];
-	int n;
+	struct row *row;
+	uint32_t n, cap;
 };
 
 /* --- columns --------------------------------------------------------------------------------- */
 
 static void row_begin(struct rows *rs)
 {
-	struct row *r = &rs->row[rs->n++];
-
-	r->begin = rs->text.len;
-	r->n = 0;
+	if (array_room(&rs->row, rs->n, &rs->cap, sizeof *rs->row) < 0) {
+		rs->text.failed = 1;
+		return;
+	}
+	rs->row[rs->n++] = (struct row){ .begin = rs->text.len };
 }
 
 /* What was appended to rs->text since is the next cell. */
@@ -45,6 +46,8 @@ static void cell_end(struct rows *rs)
 {
 	struct row *r = &rs->row[rs->n - 1];
 
+	if (rs->text.failed)
+		return;
 	r->end[r->n++] = rs->text.len;
 }
 
@@ -64,10 +67,10 @@ static size_t cell_width(const struct rows *rs, const struct row *r, int column)
 }
 
 /* Width of the column in the run of lines around i that have it. */
-static size_t column_width(const struct rows *rs, int i, int column)
+static size_t column_width(const struct rows *rs, uint32_t i, int column)
 {
 	size_t width = 0;
-	int first = i;
+	uint32_t first = i;
 
 	while (first > 0 && rs->row[first - 1].n > column + 1)
 		first--;
@@ -83,7 +86,7 @@ static void rows_print(struct buf *out, const struct rows *rs)
 {
 	size_t width[CELLS];
 
-	for (int i = 0; i < rs->n && !rs->text.failed; i++) {
+	for (uint32_t i = 0; i < rs->n && !rs->text.failed; i++) {
 		const struct row *r = &rs->row[i];
 
 		for (int c = 0; c < r->n; c++) {
@@ -125,11 +128,13 @@ static void frame_row(struct rows *rs, uint64_t call, const struct frame *f)
 static void frame_rows(struct rows *rs, struct pprof *p, const struct pprof_sample *s, bool all)
 {
 	for (uint32_t i = 0; i < s->depth; i++) {
-		const struct frame *f = pprof_frame(p, s->loc[i]);
+		struct frames v = pprof_frames(p, s->loc[i]);
 
-		all = all || !f->internal;
-		if (all && !f->root)
-			frame_row(rs, p->loc[s->loc[i]].call, f);
+		for (int k = 0; k < v.n; k++) {
+			all = all || !v.f[k].internal;
+			if (all && !v.f[k].root)
+				frame_row(rs, p->loc[s->loc[i]].call, &v.f[k]);
+		}
 	}
 }
 
@@ -210,10 +215,10 @@ static void record(struct buf *out, struct rows *rs, struct pprof *p, const stru
 	buf_str(out, "\n");
 }
 
-enum { TEXT_HEAD, TEXT_SORT, TEXT_RECORDS, TEXT_MAP, TEXT_DONE };
+enum { TEXT_HEAD, TEXT_FRAMES, TEXT_SORT, TEXT_RECORDS, TEXT_MAP, TEXT_DONE };
 
 /* One bounded piece of the current stage; rs is scratch. */
-static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const struct text_head *h)
+static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const struct text_head *h, int64_t until)
 {
 	int rc = 0;
 
@@ -221,7 +226,10 @@ static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const s
 	case TEXT_HEAD:
 		rc = symbols_update();
 		head(out, p, h);
-		p->text.stage = TEXT_SORT;
+		p->text.stage = TEXT_FRAMES;
+		break;
+	case TEXT_FRAMES:
+		p->text.stage += pprof_frames_step(p, until) == 0;
 		break;
 	case TEXT_SORT:
 		rc = pprof_sort_step(p);
@@ -250,12 +258,14 @@ int text_profile_step(struct buf *out, struct pprof *p, const struct text_head *
 	int rc = rs ? 0 : -ENOMEM;
 
 	while (rc == 0 && p->text.stage != TEXT_DONE) {
-		rc = text_piece(out, rs, p, h);
+		rc = text_piece(out, rs, p, h, until);
 		if (rc == 0 && p->text.stage != TEXT_DONE && pprof_now() >= until)
 			rc = 1;
 	}
-	if (rs)
+	if (rs) {
 		buf_free(&rs->text);
+		free(rs->row);
+	}
 	free(rs);
 	if (rc < 0)
 		out->failed = 1;

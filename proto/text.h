@@ -39,8 +39,11 @@ void text_profile(struct buf *out, struct pprof *p, const struct text_head *head
 /* The same in steps for a pool whose tasks may take 50 ms.  1: call again (out may be taken and emptied
  * in between); 0: done; -ENOMEM.  Symbol tables are brought up to date first. */
 int text_profile_step(struct buf *out, struct pprof *p, const struct text_head *head, int64_t budget_ns);
-/* debug=2: one goroutine and the blank line after it.  first: nothing before it. */
+/* debug=2: one goroutine and the blank line after it. */
 void text_goroutine(struct buf *out, const struct weft_goroutine *g, int64_t now);
+/* Find the words for it till about `until` (CLOCK_MONOTONIC ns), which text_goroutine() else does for as
+ * long as that takes.  1: call again; 0: they are there. */
+int text_goroutine_prepare(const struct weft_goroutine *g, int64_t until);
 /* "--- Memory map: ---" and /proc/self/maps */
 void text_memory_map(struct buf *out);
 /* Answer of /debug/pprof/symbol: "num_symbols: 1" and a line per resolved address of `in`

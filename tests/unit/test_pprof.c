@@ -470,16 +470,26 @@ START_TEST(main_program_is_mapping_one_even_unsampled)
 }
 END_TEST
 
-START_TEST(has_functions_is_set_where_all_names_are_known_and_no_other_flag)
+START_TEST(flags_of_a_mapping_say_what_all_its_locations_have)
 {
 	struct pprof_doc d = finish(real_stacks());
 
 	check_stack(&d, 1, "getenv;leaf_function");
 	ck_assert(d.msg->mapping[0]->has_functions); /* this program has a symbol table */
+	ck_assert(d.msg->mapping[1]->has_functions);
 	for (size_t i = 0; i < d.msg->n_mapping; i++) {
-		ck_assert(!d.msg->mapping[i]->has_filenames);
-		ck_assert(!d.msg->mapping[i]->has_line_numbers);
-		ck_assert(!d.msg->mapping[i]->has_inline_frames);
+		bool file = true, line = true;
+
+		for (size_t k = 0; k < d.msg->n_location; k++) {
+			const Perftools__Profiles__Location *l = d.msg->location[k];
+
+			for (size_t j = 0; l->mapping_id == i + 1 && j < l->n_line; j++) {
+				file = file && d.msg->function[l->line[j]->function_id - 1]->filename;
+				line = line && l->line[j]->line;
+			}
+		}
+		ck_assert_int_eq(d.msg->mapping[i]->has_filenames, file);
+		ck_assert_int_eq(d.msg->mapping[i]->has_line_numbers, line);
 	}
 	pprof_doc_close(&d);
 }
@@ -602,7 +612,7 @@ Suite *test_pprof(void)
 	tcase_add_test(t, full_depth_stacks_are_complete);
 	tcase_add_test(t, main_program_is_mapping_one_and_build_ids_are_hex);
 	tcase_add_test(t, main_program_is_mapping_one_even_unsampled);
-	tcase_add_test(t, has_functions_is_set_where_all_names_are_known_and_no_other_flag);
+	tcase_add_test(t, flags_of_a_mapping_say_what_all_its_locations_have);
 	tcase_add_test(t, root_frames_of_the_runtime_are_cut_unless_nothing_is_left);
 	tcase_add_test(t, go_tool_pprof_reads_the_same);
 	tcase_add_test(t, checker_refuses_what_consumers_refuse);
