@@ -6,10 +6,10 @@
  * that would never be seen.
  *
  * Threads are found in /proc/self/task, at the start and at each drain; a worker of ours also reports
- * itself when it starts.  Each has a record, which the timer's signal points to.  A record is given to
- * another thread only once the samples that name it have been drained: not in the round in which its
- * thread was found dead.  Signals of a dead thread die with it, and the handler looks at the thread id,
- * so nothing worse than a lost sample can come of it.
+ * itself when it starts, and so does any other thread where pthread_create() is ours.  Each has a record,
+ * which the timer's signal points to.  A record is given to another thread only once the samples that name
+ * it have been drained: not in the round in which its thread was found dead.  Signals of a dead thread die
+ * with it, and the handler looks at the thread id, so nothing worse than a lost sample can come of it.
  *
  * Lock: `lock` guards the records and timers.  It is held for the length of a scan. */
 #include <fcntl.h>
@@ -60,7 +60,7 @@ static struct rt_cpu_thread *take(int tid)
 		t = &rt_cpu_threads[n_records++];
 	}
 	t->state = RT_CPU_USED;
-	t->armed = false;
+	t->armed = t->early = false;
 	t->next = bucket[(uint32_t)tid % BUCKETS];
 	bucket[(uint32_t)tid % BUCKETS] = (uint32_t)(t - rt_cpu_threads) + 1;
 	st(&t->tid, tid);
@@ -249,6 +249,9 @@ static int scan(void)
 			retire(t);
 		else if (!t->armed)
 			strangers |= describe(t);
+		else if (t->early)
+			read_comm(ld(&t->tid), t->name, sizeof t->name);
+		t->early = false;
 	}
 	if (strangers)
 		rt_samples_read_maps();
@@ -263,24 +266,42 @@ static int scan(void)
 	return armed ? armed : rc;
 }
 
-void rt_cpu_thread_start(int tid)
+/* lo, hi: its stack, where describe() does not know it. */
+static void start(int tid, uintptr_t lo, uintptr_t hi)
 {
-	struct rt_cpu_thread *t;
+	struct rt_cpu_thread *t = find(tid);
 
+	if (!t)
+		t = take(tid);
+	if (!t)
+		return;
+	if (describe(t) && hi) {
+		st(&t->lo, lo);
+		st(&t->hi, hi);
+		t->early = true;
+	}
+	if (!t->armed)
+		(void)arm(t); /* the next scan tries again */
+}
+
+bool rt_cpu_sampling(void)
+{
+	return ld(&rt_cpu_on);
+}
+
+void rt_cpu_stranger_start(int tid, uintptr_t lo, uintptr_t hi)
+{
 	if (likely(!ld(&rt_cpu_on)))
 		return;
 	rt_lock(&lock);
-	if (ld(&rt_cpu_on)) {
-		t = find(tid);
-		if (!t)
-			t = take(tid);
-		if (t) {
-			(void)describe(t);
-			if (!t->armed)
-				(void)arm(t); /* the next scan tries again */
-		}
-	}
+	if (ld(&rt_cpu_on))
+		start(tid, lo, hi);
 	rt_unlock(&lock);
+}
+
+void rt_cpu_thread_start(int tid)
+{
+	rt_cpu_stranger_start(tid, 0, 0);
 }
 
 void rt_cpu_forked(void)

@@ -56,6 +56,9 @@ static inline void rt_check_forked(void)
 /* prof_cpu.c */
 int rt_cpu_signals(void);
 void rt_cpu_thread_start(int tid); /* on a new M, once m->tid is set; cheap while nobody samples */
+/* The same on any other new thread, with the bounds of its stack (hi 0: not known). */
+void rt_cpu_stranger_start(int tid, uintptr_t lo, uintptr_t hi);
+bool rt_cpu_sampling(void);
 void rt_cpu_forked(void);
 void rt_cpu_counters(struct weft_counters *out); /* samples, samples_lost */
 

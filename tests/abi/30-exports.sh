@@ -7,7 +7,7 @@ sed -nE 's/^[[:space:]]+([a-z_0-9]+);.*/\1/p' runtime/weft.dyn | sort >"$TMP/lis
 LC_ALL=C sort -c "$TMP/listed"
 nm -D --defined-only "$WEFTD" | awk '{ print $3 }' | grep -v '@GLIBC' | sort >"$TMP/exported"
 # Functions of the C library that weftd puts its own in front of (runtime/interpose_*.c, plock.c): all, and only these.
-interposed='close close_range dup2 dup3'
+interposed='close close_range dup2 dup3 pthread_create'
 locks=$(sed -nE 's/^	X\([a-z]+, ([a-z_]+),.*/\1/p; s/^.*visibility\("default"\)\)\) void ([a-z]+)\(.*/\1/p' runtime/plock.c)
 [ "$(wc -w <<<"$locks")" -ge 20 ]
 interposed="$interposed ${locks//$'\n'/ }"

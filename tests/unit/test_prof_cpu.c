@@ -218,6 +218,40 @@ START_TEST(unknown_threads_are_walked_to_the_root_and_named_by_the_kernel)
 }
 END_TEST
 
+#if !defined(RT_ASAN) && !defined(RT_TSAN) /* there pthread_create() is the sanitizer's */
+static uint64_t b_weight, b_rooted;
+
+static void take_b(void *user, const struct weft_sample *s)
+{
+	(void)user;
+	if (s->kind != WEFT_SAMPLE_THREAD || !holds(s, (uintptr_t)spin_b))
+		return;
+	b_weight += s->weight;
+	b_rooted += holds(s, (uintptr_t)job_main) ? s->weight : 0;
+}
+
+/* Each is gone before anybody looks at the list of threads. */
+START_TEST(threads_that_live_between_two_drains_are_sampled)
+{
+	int64_t used = 0;
+
+	ck_assert_int_eq(weft_cpu_start(1000), 0);
+	for (int i = 0; i < 20; i++) {
+		struct job j = { .spin = spin_b, .cpu = 20 * WEFT_MS, .go_on = true };
+
+		start(&j);
+		finish(&j);
+		used += ld(&j.used);
+	}
+	weft_cpu_stop();
+	weft_cpu_drain(take_b, NULL);
+	ck_assert_uint_gt(b_weight * WEFT_MS, (uint64_t)used * 7 / 10);
+	ck_assert_uint_lt(b_weight * WEFT_MS, (uint64_t)used * 13 / 10);
+	ck_assert_uint_gt(b_rooted * 10, b_weight * 9);
+}
+END_TEST
+#endif
+
 START_TEST(named_threads_carry_the_name_they_gave)
 {
 	struct job j = { .spin = spin_a, .cpu = 200 * WEFT_MS, .name = "a thread of the embedder" };
@@ -472,6 +506,9 @@ Suite *test_prof_cpu(void)
 	tcase_add_test(t, hundred_starts_and_stops_leave_no_timer_and_no_descriptor);
 	tcase_add_test(t, weights_add_up_to_the_cpu_time_of_each_thread);
 	tcase_add_test(t, unknown_threads_are_walked_to_the_root_and_named_by_the_kernel);
+#if !defined(RT_ASAN) && !defined(RT_TSAN)
+	tcase_add_test(t, threads_that_live_between_two_drains_are_sampled);
+#endif
 	tcase_add_test(t, named_threads_carry_the_name_they_gave);
 	tcase_add_test(t, idle_threads_yield_nothing);
 	tcase_add_test(t, start_while_running_changes_the_rate);
