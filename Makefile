@@ -168,7 +168,7 @@ $(B)/libweft.a: $(LIBOBJ)
 $(B)/weftd: $(B)/obj/daemon/main.o $(B)/libweft.a runtime/weft.dyn
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $< \
-	    -Wl,--whole-archive $(B)/libweft.a -Wl,--no-whole-archive $(PKG_LIBS) -ldl
+	    -Wl,--whole-archive $(B)/libweft.a -Wl,--no-whole-archive $(PKG_LIBS) -ldl -lm
 
 $(B)/plugins/%.so: daemon/plugins/%.c daemon/plugins/plugin.map $(B)/flags
 	$(call say,PLUGIN,$@)
@@ -227,11 +227,11 @@ run:
 
 $(B)/unit: $(UNITOBJ) $(B)/libweft.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(UNITOBJ) $(B)/libweft.a $(PKG_LIBS) $(shell $(PKG_CONFIG) --libs check) -ldl
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(UNITOBJ) $(B)/libweft.a $(PKG_LIBS) $(shell $(PKG_CONFIG) --libs check) -ldl -lm
 
 $(B)/stress: $(call obj,$(STRESS)) $(B)/libweft.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(call obj,$(STRESS)) $(B)/libweft.a $(PKG_LIBS) -ldl
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(call obj,$(STRESS)) $(B)/libweft.a $(PKG_LIBS) -ldl -lm
 
 # tests/run.sh prints a line a test and ends with "N passed, N failed".
 TESTS.release := unit stress model abi install e2e

@@ -50,6 +50,7 @@ struct conf {
 	struct {
 		int64_t cpu_hz;                     /* default of profile?hz= */
 		int64_t block_rate, mutex_fraction; /* as weft_host_rate() takes them */
+		int64_t heap_rate;                  /* bytes; 0: off */
 	} profiles;
 	struct {
 		const char *path; /* folder, or NULL: beside the binary, then PLUGINDIR */

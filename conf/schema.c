@@ -219,6 +219,17 @@ const struct conf_row conf_schema[] = {
 	  .live = true,
 	  .help = "Of how many unlocks that others had to wait for the mutex profile counts one. -1 is each that cost "
 		  "others 1 ms or more and one in 100 of the rest; 1 is all of them, 0 none." },
+	{ .path = "profiles.heap_rate",
+	  .type = CONF_T_SIZE,
+	  .min = 1,
+	  .max = 64 * GIB,
+	  .zero = "0",
+	  .def = "\"512KiB\"",
+	  AT(profiles.heap_rate),
+	  .live = true,
+	  .help = "How many bytes are allocated for one sample of the heap profile, on average. 1 samples every block, "
+		  "0 "
+		  "none." },
 	{ .path = "plugins.path",
 	  .type = CONF_T_STRING,
 	  .min = 1,

@@ -50,6 +50,7 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 		.handoff_max = (int)c->runtime.handoff_max,
 		.max_goroutines = (uint64_t)c->runtime.max_goroutines,
 		.recorder_bytes = (size_t)c->runtime.recorder_memory,
+		.heap_rate = c->profiles.heap_rate,
 		.traceback_full = c->runtime.traceback_full,
 		.log = on_log,
 		.name = symbols_name,

@@ -137,6 +137,12 @@ static void tables(struct buf *b, const struct weft_counters *c)
 	counter(b, "weft_logs_cut_total", c->logs_cut, "Log lines cut or dropped.");
 	counter(b, "weft_cpu_samples_total", c->samples, "CPU samples taken.");
 	counter(b, "weft_cpu_samples_lost_total", c->samples_lost, "CPU samples that found no room.");
+	gauge(b, "weft_heap_sample_rate_bytes", (uint64_t)c->heap_rate,
+	      "Bytes allocated for one sample of the heap profile, on average; 1: every block is one; 0: off.");
+	counter(b, "weft_heap_samples_total", c->heap_samples, "Blocks of memory that were sampled.");
+	gauge(b, "weft_heap_samples_live", c->heap_samples_live, "Sampled blocks that have not been freed.");
+	counter(b, "weft_heap_samples_lost_total", c->heap_samples_lost,
+		"Sampled blocks for which there was no room: the heap profile takes them for freed.");
 	counter(b, "weft_capture_signals_total", c->capture_signals, "Signals sent to read the stack of a thread.");
 	counter(b, "weft_capture_late_total", c->capture_late, "Threads that did not show their stack in time.");
 }

@@ -80,6 +80,7 @@ int weft_host_start(const struct weft_host_opts *opts)
 	if (rc < 0)
 		return rc;
 	sched.running = true;
+	weft_host_heap_rate(opts->heap_rate);
 	/* Each P shows once that it can have a thread; they go idle at once. */
 	for (uint32_t n = ld(&sched.maxprocs); n > 0; n--) {
 		struct p *p;
@@ -140,6 +141,7 @@ int weft_host_stop(int64_t timeout_ns)
 	rt_helpers_stop();
 	for (uint32_t i = 0; i < ld(&sched.n_ps); i++)
 		st(&sched.ps[i]->n_free, 0);
+	weft_host_heap_rate(0);
 	rt_net_purge();
 	rt_purge();
 	rt_rec_on = false;

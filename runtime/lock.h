@@ -23,7 +23,8 @@
 	X(LABEL, "the slab of label sets")                                                                             \
 	X(CHUNK, "the recorder's chunk pool")                                                                          \
 	X(CELL, "free cells of one kind")                                                                              \
-	X(LEAF, "nothing is taken under it")
+	X(LEAF, "nothing is taken under it")                                                                           \
+	X(HEAP, "sampled blocks: but malloc() and free() may be called under any")
 
 enum rt_rank {
 #define X(name, what) RT_RANK_##name,

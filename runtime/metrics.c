@@ -2,7 +2,7 @@
  * the world moves, and nothing is stopped to make it. */
 #include <string.h>
 
-#include "ptab.h"
+#include "heap.h"
 #include "rt.h"
 
 static void sum_p(struct weft_counters *out, const struct p *p)
@@ -59,6 +59,7 @@ void weft_read_counters(struct weft_counters *out)
 	rt_label_counters(out);
 	rt_labels_keep_counters(out);
 	rt_cpu_counters(out);
+	rt_heap_counters(out);
 	rt_log_counters(out);
 	rt_unwind_counters(out);
 	rt_capture_counters(out);

@@ -1,9 +1,9 @@
 /* prof_store.c - the cumulative profiles there are, and how they are read.
  *
- * Each is a table of ptab.h that its own file writes: prof_wait.c (block, mutex). */
+ * Each is a table of ptab.h that its own file writes: prof_wait.c (block, mutex), heap.c. */
 #include <string.h>
 
-#include "ptab.h"
+#include "heap.h"
 
 #define STACKS (1u << 16) /* a profile: 4 MiB when it is full */
 
@@ -12,6 +12,7 @@ struct rt_ptab rt_prof_block = RT_PTAB(STACKS), rt_prof_mutex = RT_PTAB(STACKS);
 static struct rt_ptab *const tables[WEFT_PROF_N] = {
 	[WEFT_PROF_BLOCK] = &rt_prof_block,
 	[WEFT_PROF_MUTEX] = &rt_prof_mutex,
+	[WEFT_PROF_HEAP] = &rt_heap_tab,
 };
 
 int rt_prof_start(void)

@@ -28,7 +28,8 @@ struct weft_host_opts {
 	bool preempt_by_signal;  /* of instances that do not say otherwise */
 	uint64_t max_goroutines; /* 0: 80 % of the memory limit / 4.5 KiB */
 	size_t recorder_bytes;   /* event ring chunk pool; 0: recorder off */
-	uint64_t seed;           /* of choices by chance: select, whom to steal from */
+	int64_t heap_rate;       /* weft_host_heap_rate() from the start */
+	uint64_t seed;           /* of choices by chance: select, whom to steal from, which blocks are sampled */
 	bool traceback_full;     /* fatal dumps print every goroutine, not at most 10,000 */
 	int no_guard;            /* tests only: pretend the kernel has no MADV guards */
 	int cpus;                /* tests only: how many CPUs to believe in; 0: ask */
@@ -96,6 +97,17 @@ int weft_host_find_deadlocks(void);
  * Calls dl_iterate_phdr: not on a thread that others wait for, and one caller at a time.  -ENOMEM keeps
  * the old table. */
 int weft_host_scan_modules(void);
+
+/* Of the heap profile: how many bytes are allocated for one sample, on average; 1: every block is one; 0: none.
+ * Threads see a change within some ten KiB they allocate, the caller at once; what was sampled keeps the rate of its
+ * time.  Ends with weft_host_stop().  One caller at a time.  No effect in builds with a sanitizer. */
+void weft_host_heap_rate(int64_t rate);
+/* From now on count calls of malloc() and its kin, for weft_read_mallocs(): makes each dearer.  -ENOTSUP in builds with
+ * a sanitizer. */
+int weft_host_count_mallocs(void);
+/* Give back to the system what the allocator holds in reserve.  May take milliseconds for each GiB, in which
+ * others wait that allocate: not on the loop. */
+void weft_host_trim(void);
 
 /* A thread of the embedder's own: gives it a name for samples and dumps, its stack bounds, and an
  * alternate signal stack.  Call first thing on the thread; undone when the thread ends. */

@@ -145,6 +145,9 @@ void weft_cpu_drain(void (*fn)(void *user, const struct weft_sample *s), void *u
 enum weft_prof {
 	WEFT_PROF_BLOCK, /* waits, by who waited: {events, ns}; extra: enum weft_wait_kind */
 	WEFT_PROF_MUTEX, /* waits for locks, by who let go of the lock: {events, ns} */
+	/* Blocks of malloc() and its kin: {allocated, bytes, freed, bytes}; not scaled: each is a sample that stands
+	 * for more, by its size and rate */
+	WEFT_PROF_HEAP,
 	WEFT_PROF_N
 };
 enum weft_wait_kind { WEFT_WAIT_SYNC, WEFT_WAIT_SLEEP, WEFT_WAIT_IO };
@@ -163,6 +166,12 @@ struct weft_prof_sample {
  * or not. */
 bool weft_read_prof(enum weft_prof which, uint32_t *at, struct weft_prof_sample *out);
 size_t weft_read_prof_count(enum weft_prof which); /* samples there are, about */
+/* What `extra` is in WEFT_PROF_HEAP: the rate by which a sample was taken (1: every block), and the size of its
+ * blocks, rounded up: to 8 up to 256, then to one of 16 steps for each power of two. */
+int64_t weft_read_heap_rate(uint64_t extra);
+uint64_t weft_read_heap_size(uint64_t extra);
+/* Since weft_host_count_mallocs(); bytes as asked for. */
+void weft_read_mallocs(uint64_t *calls, uint64_t *bytes);
 
 /* How much is counted: nanoseconds for waits, one in so many for locks.  1: all; 0: nothing. */
 enum weft_rate { WEFT_RATE_BLOCK, WEFT_RATE_MUTEX, WEFT_RATE_N };
@@ -216,6 +225,9 @@ struct weft_counters {
 	uint64_t label_sets, labels_dropped, logs_cut;
 	uint64_t labels_kept, profile_labels_dropped; /* of the cumulative profiles */
 	uint64_t samples, samples_lost;
+	int64_t heap_rate; /* 0: off */
+	uint64_t heap_samples, heap_samples_live,
+		heap_samples_lost; /* lost: sampled, but no room to know of its free */
 	uint64_t capture_signals, capture_late;
 	uint64_t net_descriptors, net_polls, net_events;
 	int64_t started; /* CLOCK_REALTIME ns of weft_host_start() */

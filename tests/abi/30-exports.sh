@@ -1,13 +1,14 @@
 #!/bin/bash
 # weftd exports exactly what runtime/weft.dyn lists: no more (nothing internal, rt_ or other), no less.
-# Beside that stand only the C library's own variables that the program refers to, and its locks.
+# Beside that stand only the C library's own variables that the program refers to, its locks and its allocator.
 set -eu
 [ -x "$WEFTD" ]
 sed -nE 's/^[[:space:]]+([a-z_0-9]+);.*/\1/p' runtime/weft.dyn | sort >"$TMP/listed"
 LC_ALL=C sort -c "$TMP/listed"
 nm -D --defined-only "$WEFTD" | awk '{ print $3 }' | grep -v '@GLIBC' | sort >"$TMP/exported"
-# Functions of the C library that weftd puts its own in front of (runtime/interpose_*.c, plock.c): all, and only these.
+# Functions of the C library that weftd puts its own in front of (runtime/interpose_*.c, plock.c, heap.c): all, and only these.
 interposed='close close_range dup2 dup3 pthread_create'
+interposed="$interposed aligned_alloc calloc free malloc memalign posix_memalign pvalloc realloc reallocarray valloc"
 locks=$(sed -nE 's/^	X\([a-z]+, ([a-z_]+),.*/\1/p; s/^.*visibility\("default"\)\)\) void ([a-z]+)\(.*/\1/p' runtime/plock.c)
 [ "$(wc -w <<<"$locks")" -ge 20 ]
 interposed="$interposed ${locks//$'\n'/ }"

@@ -22,7 +22,7 @@ $(B)/bench/weft: $(BENCH)/weft/main.c $(BENCH_HDR) $(B)/libweft.a $(B)/flags run
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Iruntime/include -Iruntime/host $(ALL_LDFLAGS) \
 	    -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(BENCH)/weft/main.c \
-	    -Wl,--whole-archive $(B)/libweft.a -Wl,--no-whole-archive $(PKG_LIBS) -ldl
+	    -Wl,--whole-archive $(B)/libweft.a -Wl,--no-whole-archive $(PKG_LIBS) -ldl -lm
 
 $(B)/bench/floor: $(BENCH_FLOOR) $(BENCH_HDR) $(B)/flags
 	$(call say,LD,$@)

@@ -84,6 +84,7 @@ START_TEST(empty_object_is_all_defaults)
 	ck_assert_int_eq(c->profiles.cpu_hz, 100);
 	ck_assert_int_eq(c->profiles.block_rate, 1000000);
 	ck_assert_int_eq(c->profiles.mutex_fraction, -1);
+	ck_assert_int_eq(c->profiles.heap_rate, 512 << 10);
 	ck_assert_ptr_null(c->plugins.path);
 	ck_assert_int_eq(c->plugins.max_builds, 16);
 	ck_assert(!c->plugins.require_probes);

@@ -410,6 +410,7 @@ static void check_same(const struct conf *a, const struct conf *b)
 	ck_assert_int_eq(a->profiles.cpu_hz, b->profiles.cpu_hz);
 	ck_assert_int_eq(a->profiles.block_rate, b->profiles.block_rate);
 	ck_assert_int_eq(a->profiles.mutex_fraction, b->profiles.mutex_fraction);
+	ck_assert_int_eq(a->profiles.heap_rate, b->profiles.heap_rate);
 	ck_assert(same_string(a->plugins.path, b->plugins.path));
 	ck_assert_int_eq(a->plugins.max_builds, b->plugins.max_builds);
 	ck_assert(a->plugins.require_probes == b->plugins.require_probes);
