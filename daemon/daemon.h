@@ -188,7 +188,8 @@ struct weftdebug {
 /* env may be NULL.  warning: a sentence about what is not understood, or "". */
 void weftdebug_parse(const char *env, struct weftdebug *out, char *warning, size_t cap);
 struct inittrace_mark {
-	int64_t at, bytes;
+	int64_t at;
+	uint64_t allocs, bytes;
 };
 /* From now on what lies between the other two is logged; before the loader's thread exists. */
 void inittrace_start(void);

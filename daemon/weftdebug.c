@@ -5,12 +5,11 @@
  * as Go's GODEBUG: pairs between commas, of equal keys the last counts.  What is not understood is warned of, in one
  * line, and left out.
  *
- * inittrace: a line for each plugin that is opened (its constructors) and each init(), like Go's.  The bytes are by
- * how much malloc's hold grew meanwhile in the whole process; malloc does not count its calls, so there is no
- * number of allocations. */
+ * inittrace: a line for each plugin that is opened (its constructors) and each init(), like Go's.  Bytes and allocs are
+ * what malloc was asked for meanwhile, in the whole process; they are missing in builds with a sanitizer, which has an
+ * allocator of its own. */
 #include "daemon.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +19,7 @@
 static const char allowed[] = "schedtrace=MILLISECONDS, scheddetail=1, inittrace=1 (0: off)";
 
 static struct {
-	bool on;
+	bool on, counts;
 	int64_t began;
 } inittrace; /* constant once the loader runs */
 
@@ -78,33 +77,32 @@ void weftdebug_parse(const char *env, struct weftdebug *out, char *warning, size
 void inittrace_start(void)
 {
 	inittrace.on = true;
+	inittrace.counts = weft_host_count_mallocs() == 0;
 	inittrace.began = now_ns();
-	log_notice("inittrace: bytes are what malloc holds more in the whole process after it than before");
-}
-
-static int64_t malloced(void)
-{
-	struct mallinfo2 info = mallinfo2();
-
-	return (int64_t)(info.uordblks + info.hblkhd);
+	log_notice("inittrace: bytes and allocs are what malloc was asked for in the whole process");
 }
 
 struct inittrace_mark inittrace_begin(void)
 {
-	if (!inittrace.on)
-		return (struct inittrace_mark){ 0 };
-	return (struct inittrace_mark){ .bytes = malloced(), .at = now_ns() };
+	struct inittrace_mark mark = { .at = now_ns() };
+
+	weft_read_mallocs(&mark.allocs, &mark.bytes);
+	return mark;
 }
 
 void inittrace_end(struct inittrace_mark began, const char *instance, const char *what)
 {
 	int64_t now = now_ns();
-	char text[PATH_MAX + 128];
+	char text[PATH_MAX + 128], counts[64] = "";
+	uint64_t allocs, bytes;
 
 	if (!inittrace.on)
 		return;
-	snprintf(text, sizeof text, "init %s @%.3f ms, %.3f ms clock, %lld bytes", what,
-		 (double)(began.at - inittrace.began) / WEFT_MS, (double)(now - began.at) / WEFT_MS,
-		 (long long)(malloced() - began.bytes));
+	weft_read_mallocs(&allocs, &bytes);
+	if (inittrace.counts)
+		snprintf(counts, sizeof counts, ", %llu bytes, %llu allocs", (unsigned long long)(bytes - began.bytes),
+			 (unsigned long long)(allocs - began.allocs));
+	snprintf(text, sizeof text, "init %s @%.3f ms, %.3f ms clock%s", what,
+		 (double)(began.at - inittrace.began) / WEFT_MS, (double)(now - began.at) / WEFT_MS, counts);
 	logger_write(WEFT_NOTICE, instance, 0, text);
 }
