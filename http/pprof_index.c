@@ -94,6 +94,19 @@ static void rate(struct buf *b, const char *what, enum weft_rate which, const ch
 		buf_str(b, "off.");
 }
 
+static void heap_rate(struct buf *b)
+{
+	struct weft_counters c;
+
+	weft_read_counters(&c);
+	if (c.heap_rate == 1)
+		buf_str(b, " Memory: every block.");
+	else if (c.heap_rate)
+		buf_fmt(b, " Memory: a block in %lld bytes.", (long long)c.heap_rate);
+	else
+		buf_str(b, " Memory: off.");
+}
+
 static void tail(struct buf *b, const struct http *h)
 {
 	buf_fmt(b,
@@ -102,6 +115,7 @@ static void tail(struct buf *b, const struct http *h)
 		h->opts.cpu_hz, cpu_sessions(h->cpu));
 	rate(b, "Waits", WEFT_RATE_BLOCK, "one a millisecond", "one a %lld ns.");
 	rate(b, "Locks", WEFT_RATE_MUTEX, "one in 100", "one event in %lld.");
+	heap_rate(b);
 	buf_fmt(b,
 		"</p>\n<p><a href=\"/debug/weft/sched\">scheduler</a> %s<a "
 		"href=\"/version\">version</a></p>\n</body>\n</html>\n",

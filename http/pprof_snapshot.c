@@ -204,8 +204,10 @@ void snapshot_start(struct request *r, const struct snapshot_kind *kind)
 
 /* By name. */
 static const struct snapshot_kind *const kinds[] = {
+	&allocs_kind,
 	&block_kind,
 	&goroutine_kind,
+	&heap_kind,
 	&mutex_kind,
 };
 

@@ -10,7 +10,9 @@
 static const struct route routes[] = {
 	{ "/debug/pprof", "index", READ, true, HTTP_PPROF, get_index_redirect },
 	{ "/debug/pprof/", "index", READ, false, HTTP_PPROF, get_index },
+	{ "/debug/pprof/allocs", "allocs", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/block", "block", READ, true, HTTP_PPROF, get_snapshot },
+	{ "/debug/pprof/heap", "heap", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/goroutine", "goroutine", READ, true, HTTP_PPROF, get_goroutine },
 	{ "/debug/pprof/mutex", "mutex", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/profile", "profile", READ, true, HTTP_PPROF, get_profile },

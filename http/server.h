@@ -325,6 +325,9 @@ bool seconds_ok(struct request *r, int64_t seconds);
 /* The kinds, each in its own file. */
 extern const struct snapshot_kind goroutine_kind;
 extern const struct snapshot_kind block_kind, mutex_kind;
+extern const struct snapshot_kind heap_kind, allocs_kind;
+/* Make sums of blocks sampled at rate `from` what they would be at rate `to`; 1: all of them. */
+void heap_scale(int64_t *objects, int64_t *bytes, int64_t from, int64_t to);
 
 /* pprof_cpu.c */
 struct cpu *cpu_new(struct http *h);

@@ -48,7 +48,9 @@ struct pprof *pprof_new(const struct pprof_spec *spec)
 	for (int i = 0; i < spec->n_sample; i++)
 		ok = keep_type(p, &p->spec.sample[i]) && ok;
 	p->spec.default_sample_type = keep(p, spec->default_sample_type);
-	if (!ok || (spec->default_sample_type && !p->spec.default_sample_type)) {
+	p->spec.drop_frames = keep(p, spec->drop_frames);
+	if (!ok || (spec->default_sample_type && !p->spec.default_sample_type) ||
+	    (spec->drop_frames && !p->spec.drop_frames)) {
 		pprof_free(p);
 		return NULL;
 	}

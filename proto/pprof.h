@@ -26,6 +26,7 @@ struct pprof_spec {
 	struct pprof_type period_type;
 	int64_t period;
 	const char *default_sample_type; /* or NULL */
+	const char *drop_frames; /* a pattern of whole names that readers leave out, with what they call; or NULL */
 	/* Order of the samples: by this value, then by stack and labels */
 	int sort;
 	bool ascending;

@@ -224,6 +224,8 @@ static int stage_head(struct pprof *p)
 	msg.comment = comment;
 	if (p->spec.default_sample_type)
 		msg.default_sample_type = string_id(e, p->spec.default_sample_type);
+	if (p->spec.drop_frames)
+		msg.drop_frames = string_id(e, p->spec.drop_frames);
 	if (rc == 0)
 		rc = mapping_begin(&e->mappings, (uint64_t)(uintptr_t)&pprof_new);
 	if (rc == 0 && e->rc == 0)
