@@ -59,7 +59,6 @@ static int kind_of(enum rt_wait reason)
 	case RT_WAIT_SLEEP:
 		return WEFT_WAIT_SLEEP;
 	case RT_WAIT_IO:
-	case RT_WAIT_HELPER:
 		return WEFT_WAIT_IO;
 	case RT_WAIT_NONE:
 	case RT_WAIT_CHAN_RECV_NIL:
