@@ -237,7 +237,7 @@ START_TEST(threads_that_live_between_two_drains_are_sampled)
 
 	ck_assert_int_eq(weft_cpu_start(1000), 0);
 	for (int i = 0; i < 20; i++) {
-		struct job j = { .spin = spin_b, .cpu = 20 * WEFT_MS, .go_on = true };
+		struct job j = { .spin = spin_b, .cpu = 20 * WEFT_MS };
 
 		start(&j);
 		finish(&j);
