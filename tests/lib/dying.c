@@ -72,8 +72,16 @@ void asserts(void *arg)
 	rt_fatal("the %s is broken", "invariant");
 }
 
-/* How many wait, with stacks that can be read: the status says so a moment before. */
-static int waiting(void)
+static uint64_t waiting(void)
+{
+	static struct weft_counters c;
+
+	weft_read_counters(&c);
+	return c.waiting;
+}
+
+/* How many of them have stacks that can be read: the status says that they wait a moment before. */
+static int readable(void)
 {
 	static struct weft_goroutine g;
 	struct weft_snapshot *snap = weft_snapshot_new();
@@ -94,7 +102,9 @@ void run_runtime(int n_waiting)
 	for (int i = 0; i < n_waiting; i++)
 		if (weft_go_in(inst, waits, NULL) != 0)
 			_exit(98);
-	while (waiting() < n_waiting)
+	while (waiting() < (uint64_t)n_waiting)
+		usleep(1000);
+	while (readable() < n_waiting)
 		usleep(1000);
 }
 
