@@ -2,8 +2,51 @@
 #include "rlook.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "rt.h"
+
+_Atomic uint32_t look_started;
+_Atomic bool look_stop;
+_Atomic long look_sink;
+weft_chan *look_never;
+
+void look_end(void)
+{
+	st(&look_stop, true);
+	weft_inst_cancel(inst);
+	rtest_wait_gone();
+	rtest_end();
+}
+
+void look_go(weft_fn fn, void *arg)
+{
+	ck_assert_int_eq(weft_go_in(inst, fn, arg), 0);
+}
+
+void look_await(uint32_t n)
+{
+	for (int64_t until = weft_now() + PATIENCE; ld_acq(&look_started) < n;) {
+		ck_assert_msg(weft_now() < until, "%u of %u started", ld(&look_started), n);
+		(void)usleep(500);
+	}
+}
+
+NOINLINE void wait_here(void *arg)
+{
+	(void)arg;
+	(void)add_sc(&look_started, 1);
+	(void)weft_chan_recv(look_never, NULL, 1);
+	look_sink++;
+}
+
+NOINLINE void spin_here(void *arg)
+{
+	(void)arg;
+	(void)add_sc(&look_started, 1);
+	while (!ld(&look_stop))
+		look_sink++;
+}
 
 bool passes(const struct weft_goroutine *g, void *function)
 {

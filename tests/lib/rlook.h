@@ -4,6 +4,20 @@
 
 #include "rtest.h"
 
+#define NOINLINE __attribute__((noinline, noipa))
+#define PATIENCE (20 * WEFT_SEC)
+
+/* Goroutines to look at: each counts itself in look_started when it begins. */
+extern _Atomic uint32_t look_started;
+extern _Atomic bool look_stop; /* set by look_end() */
+extern _Atomic long look_sink; /* something to do behind a call, which so is not the last */
+extern weft_chan *look_never;  /* the test makes it, and nobody sends */
+void wait_here(void *arg);     /* on look_never */
+void spin_here(void *arg);     /* until look_stop */
+void look_go(weft_fn fn, void *arg);
+void look_await(uint32_t n); /* so many have started */
+void look_end(void);         /* all of them, and the runtime */
+
 struct seen {
 	struct weft_goroutine g[64]; /* those that run through `function`, as far as they fit */
 	int n;

@@ -30,6 +30,16 @@ void rtest_begin(int n)
 	rtest_begin_with(&(struct weft_host_opts){ .maxprocs = n, .recorder_bytes = 1 << 20, .log = log_line });
 }
 
+void rtest_begin1(void)
+{
+	rtest_begin(1);
+}
+
+void rtest_begin3(void)
+{
+	rtest_begin(3);
+}
+
 void rtest_end(void)
 {
 	ck_assert_int_eq(weft_host_stop(10 * WEFT_SEC), 0);

@@ -20,6 +20,9 @@ extern weft_inst *inst; /* of rtest_begin() */
 
 /* A runtime of n Ps with one instance "test"; recorder on. */
 void rtest_begin(int n);
+/* As fixtures: of 1 P, of 3. */
+void rtest_begin1(void);
+void rtest_begin3(void);
 /* With the options changed by hand. */
 void rtest_begin_with(const struct weft_host_opts *opts);
 /* Stop it; fails the test when an M does not come back within 10 s. */

@@ -14,25 +14,34 @@ static const char *folder(void)
 	return tmp && *tmp ? tmp : "/tmp";
 }
 
-void sofile_build(const char *source, const char *flags, char *path, size_t cap)
+void sofile_folder(char *path, size_t cap)
 {
-	char dir[200], cmd[1200];
+	ck_assert_int_lt(snprintf(path, cap, "%s/weft-so-XXXXXX", folder()), (int)cap - 5);
+	ck_assert_ptr_nonnull(mkdtemp(path));
+	strcat(path, "/x.so");
+}
+
+bool sofile_compile(const char *source, const char *flags, const char *path)
+{
+	char from[300], cmd[1600];
 	const char *cc = getenv("CC");
 	FILE *f;
 
-	ck_assert_int_lt(snprintf(dir, sizeof dir, "%s/weft-so-XXXXXX", folder()), (int)sizeof dir);
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	ck_assert_int_lt(snprintf(path, cap, "%s/x.c", dir), (int)cap);
-	f = fopen(path, "w");
+	ck_assert_int_lt(snprintf(from, sizeof from, "%.*sc", (int)strlen(path) - 2, path), (int)sizeof from);
+	f = fopen(from, "w");
 	ck_assert_ptr_nonnull(f);
 	ck_assert_int_ge(fputs(source, f), 0);
 	ck_assert_int_eq(fclose(f), 0);
-	ck_assert_int_lt(snprintf(cmd, sizeof cmd, "%s -g -shared -fPIC %s -o %s/x.so %s", cc && *cc ? cc : "cc", flags,
-				  dir, path),
+	ck_assert_int_lt(snprintf(cmd, sizeof cmd, "%s -g -shared -fPIC %s -o %s %s 2>/dev/null", cc && *cc ? cc : "cc",
+				  flags, path, from),
 			 (int)sizeof cmd);
-	ck_assert_msg(system(cmd) == 0, "failed: %s", cmd);
-	path[strlen(path) - 1] = '\0';
-	strncat(path, "so", cap - strlen(path) - 1);
+	return system(cmd) == 0;
+}
+
+void sofile_build(const char *source, const char *flags, char *path, size_t cap)
+{
+	sofile_folder(path, cap);
+	ck_assert_msg(sofile_compile(source, flags, path), "the compiler refuses, with %s:\n%s", flags, source);
 }
 
 void sofile_remove(const char *path)

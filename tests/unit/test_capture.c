@@ -14,56 +14,6 @@
 #include "rtest.h"
 #include "sys.h"
 
-#define NOINLINE __attribute__((noinline, noipa))
-#define PATIENCE (20 * WEFT_SEC)
-
-static _Atomic long sink;
-static _Atomic bool stop;
-static _Atomic uint32_t started;
-
-/* --- Around the runtime --------------------------------------------------------------------- */
-
-static void end(void)
-{
-	st(&stop, true);
-	weft_inst_cancel(inst);
-	rtest_wait_gone();
-	rtest_end();
-}
-
-static void go(weft_fn fn, void *arg)
-{
-	ck_assert_int_eq(weft_go_in(inst, fn, arg), 0);
-}
-
-static void await_started(uint32_t n)
-{
-	for (int64_t until = weft_now() + PATIENCE; ld_acq(&started) < n;) {
-		ck_assert_msg(weft_now() < until, "%u of %u started", ld(&started), n);
-		(void)usleep(500);
-	}
-}
-
-/* --- Goroutines to look at ------------------------------------------------------------------------ */
-
-static weft_chan *never;
-
-static NOINLINE void wait_here(void *arg)
-{
-	(void)arg;
-	(void)add_sc(&started, 1);
-	(void)weft_chan_recv(never, NULL, 1);
-	sink++;
-}
-
-static NOINLINE void spin_here(void *arg)
-{
-	(void)arg;
-	(void)add_sc(&started, 1);
-	while (!ld(&stop))
-		sink++;
-}
-
 /* --- Blocked --------------------------------------------------------------------------------------------- */
 
 static int fds[2];
@@ -74,8 +24,8 @@ static NOINLINE void read_here(void *arg)
 	char b;
 
 	(void)arg;
-	(void)add_sc(&started, 1);
-	sink += read(fds[0], &b, 1);
+	(void)add_sc(&look_started, 1);
+	look_sink += read(fds[0], &b, 1);
 }
 
 static NOINLINE void sleep_here(void *arg)
@@ -83,9 +33,9 @@ static NOINLINE void sleep_here(void *arg)
 	struct timespec ts = { .tv_nsec = 400000000 };
 
 	(void)arg;
-	(void)add_sc(&started, 1);
+	(void)add_sc(&look_started, 1);
 	st_sc(&slept, nanosleep(&ts, NULL) + 1);
-	sink++;
+	look_sink++;
 }
 
 START_TEST(blocked_goroutine_is_seen_in_its_system_call)
@@ -96,8 +46,8 @@ START_TEST(blocked_goroutine_is_seen_in_its_system_call)
 
 	rtest_begin(2);
 	ck_assert_int_eq(pipe(fds), 0);
-	go(read_here, NULL);
-	await_started(1);
+	look_go(read_here, NULL);
+	look_await(1);
 	do
 		look(&s, (void *)read_here);
 	while (!(g->flags & WEFT_GF_BLOCKED) && weft_now() < until);
@@ -109,7 +59,7 @@ START_TEST(blocked_goroutine_is_seen_in_its_system_call)
 	ck_assert(passes(g, (void *)read_here));
 	ck_assert(rooted(g));
 	ck_assert_int_eq(write(fds[1], "x", 1), 1);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -120,15 +70,15 @@ START_TEST(looking_does_not_cut_sleeps_short)
 	int looks = 0;
 
 	rtest_begin(2);
-	go(sleep_here, NULL);
-	await_started(1);
+	look_go(sleep_here, NULL);
+	look_await(1);
 	(void)usleep(20000); /* between "started" and the call a signal may hit it */
 	for (; !ld_acq(&slept) && weft_now() < until; looks++)
 		look(&s, (void *)sleep_here);
 
 	ck_assert_int_gt(looks, 3);
 	ck_assert_int_eq(ld(&slept), 1);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -140,9 +90,9 @@ static NOINLINE void guest_spins(void *arg)
 {
 	(void)arg;
 	st(&guest_goid, weft_goid() + 1);
-	(void)add_sc(&started, 1);
-	while (!ld(&stop))
-		sink++;
+	(void)add_sc(&look_started, 1);
+	while (!ld(&look_stop))
+		look_sink++;
 }
 
 static NOINLINE void guest_sleeps(void *arg)
@@ -150,9 +100,9 @@ static NOINLINE void guest_sleeps(void *arg)
 	struct timespec ts = { .tv_nsec = 400000000 };
 
 	(void)arg;
-	(void)add_sc(&started, 1);
+	(void)add_sc(&look_started, 1);
 	st_sc(&slept, nanosleep(&ts, NULL) + 1);
-	sink++;
+	look_sink++;
 }
 
 static NOINLINE void guest_naps(void *arg)
@@ -160,7 +110,7 @@ static NOINLINE void guest_naps(void *arg)
 	struct timespec ts = { .tv_nsec = 1 + (long)(uintptr_t)arg % 300000 };
 
 	(void)nanosleep(&ts, NULL);
-	sink++;
+	look_sink++;
 }
 
 static void *guest_main(void *fn)
@@ -174,7 +124,7 @@ static pthread_t guest(weft_fn fn)
 	pthread_t t;
 
 	ck_assert_int_eq(pthread_create(&t, NULL, guest_main, (void *)(uintptr_t)fn), 0);
-	await_started(1);
+	look_await(1);
 	return t;
 }
 
@@ -208,13 +158,13 @@ START_TEST(thread_with_plugin_code_is_listed_as_a_goroutine_and_counted_as_none)
 	weft_read_counters(&c);
 	ck_assert_uint_eq(c.live + c.running + c.runnable + c.waiting + c.not_in_go + c.created, 0);
 
-	st(&stop, true);
+	st(&look_stop, true);
 	ck_assert_int_eq(pthread_join(t, NULL), 0);
 	look(&s, (void *)guest_spins);
 	ck_assert_int_eq(s.all, 0);
 	weft_read_counters(&c);
 	ck_assert_uint_eq(c.stacks_in_use, in_use);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -235,7 +185,7 @@ START_TEST(looking_at_a_thread_with_plugin_code_does_not_cut_its_sleep_short)
 	ck_assert_int_eq(pthread_join(t, NULL), 0);
 	ck_assert_int_gt(blocked, 3);
 	ck_assert_int_eq(ld(&slept), 1);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -243,7 +193,7 @@ static void *transients(void *arg)
 {
 	uint64_t rng = (uintptr_t)arg;
 
-	while (!ld(&stop)) {
+	while (!ld(&look_stop)) {
 		uint64_t nap = rtest_random(&rng);
 
 		weft_host_as_goroutine(guest_naps, (void *)(uintptr_t)nap);
@@ -259,7 +209,7 @@ static void *short_lives(void *arg)
 
 	ck_assert_int_eq(pthread_attr_init(&attr), 0);
 	ck_assert_int_eq(pthread_attr_setstacksize(&attr, 64 << 20), 0); /* libc does not keep such for later */
-	while (!ld(&stop)) {
+	while (!ld(&look_stop)) {
 		pthread_t t;
 
 		ck_assert_int_eq(pthread_create(&t, &attr, guest_main, (void *)(uintptr_t)guest_naps), 0);
@@ -289,12 +239,12 @@ START_TEST(threads_with_plugin_code_may_leave_and_end_while_others_look)
 		for (int k = 0; k < s.n; k++)
 			met += s.g[k].depth > 0;
 	}
-	st(&stop, true);
+	st(&look_stop, true);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_join(t[i], NULL), 0);
 	look(&s, (void *)guest_naps);
 	ck_assert_int_eq(s.all, 0);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -312,7 +262,7 @@ START_TEST(runtime_may_stop_and_start_while_a_thread_runs_plugin_code)
 	ck_assert_int_eq(pthread_join(t, NULL), 0);
 	look(&s, (void *)guest_sleeps);
 	ck_assert_int_eq(s.n, 0);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -330,7 +280,7 @@ static void pin(int cpu)
 static void *hog(void *arg)
 {
 	pin((int)(intptr_t)arg);
-	while (!ld(&stop))
+	while (!ld(&look_stop))
 		rt_pause();
 	return NULL;
 }
@@ -357,8 +307,8 @@ START_TEST(thread_that_waits_for_a_cpu_is_waited_for)
 		cpu++;
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, hog, (void *)(intptr_t)cpu), 0);
-	go(humble, (void *)(intptr_t)cpu);
-	await_started(1);
+	look_go(humble, (void *)(intptr_t)cpu);
+	look_await(1);
 	while (!late) {
 		int64_t began = weft_now();
 
@@ -368,10 +318,10 @@ START_TEST(thread_that_waits_for_a_cpu_is_waited_for)
 		late = weft_now() - began > RT_ANSWER_WAIT + 10 * WEFT_MS && s.g[0].depth > 0;
 	}
 	ck_assert(passes(&s.g[0], (void *)spin_here));
-	st(&stop, true);
+	st(&look_stop, true);
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_eq(pthread_join(t[i], NULL), 0);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -392,10 +342,10 @@ START_TEST(thread_that_blocks_the_signal_is_shown_without_its_stack)
 	static struct seen s;
 
 	rtest_begin(2);
-	never = weft_chan_new(1, 0);
-	go(deaf, NULL);
-	go(wait_here, NULL);
-	await_started(2);
+	look_never = weft_chan_new(1, 0);
+	look_go(deaf, NULL);
+	look_go(wait_here, NULL);
+	look_await(2);
 	for (int i = 0; i < 3; i++) {
 		int64_t began = weft_now();
 
@@ -406,7 +356,7 @@ START_TEST(thread_that_blocks_the_signal_is_shown_without_its_stack)
 		ck_assert_uint_eq(s.g[0].flags, WEFT_GF_UNAVAILABLE);
 		ck_assert_int_eq(s.g[0].depth, 0);
 	}
-	end();
+	look_end();
 }
 END_TEST
 

@@ -6,15 +6,6 @@
 
 typedef WEFT_CHAN(int64_t) int_chan;
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* A goroutine that does one operation and says how it ended. */
 struct op {
 	weft_chan *c;
@@ -310,7 +301,7 @@ Suite *test_chan(void);
 Suite *test_chan(void)
 {
 	Suite *s = suite_create("chan");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 
 	for (int i = 0; i < 2; i++) {

@@ -8,15 +8,6 @@
 
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* A goroutine that waits on a channel, carrying a context. */
 struct waits {
 	weft_ctx *ctx; /* or NULL */
@@ -377,7 +368,7 @@ Suite *test_ctx(void);
 Suite *test_ctx(void)
 {
 	Suite *s = suite_create("ctx");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 
 	for (int i = 0; i < 2; i++) {

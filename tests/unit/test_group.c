@@ -4,15 +4,6 @@
 
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* --- Error groups ---------------------------------------------------------------------------------------- */
 
 static weft_chan *never;
@@ -223,7 +214,7 @@ Suite *test_group(void);
 Suite *test_group(void)
 {
 	Suite *s = suite_create("group");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 
 	for (int i = 0; i < 2; i++) {

@@ -11,9 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rtest.h"
+#include "rlate.h"
 
-#define TICKS_MAX 4000
 #define TRIES 4
 #ifdef RTEST_SANITIZER
 #define P99 (500 * WEFT_MS)
@@ -24,43 +23,6 @@
 
 static _Atomic bool stop;
 static _Atomic int n_begun;
-static int64_t late[TICKS_MAX];
-static _Atomic int n_late;
-
-/* --- The ticker ------------------------------------------------------------------------------------------- */
-
-static void ticker(void *arg)
-{
-	(void)arg;
-	while (!stop && n_late < TICKS_MAX) {
-		int64_t due = weft_now() + WEFT_MS;
-
-		weft_sleep(WEFT_MS);
-		late[n_late] = weft_now() - due;
-		n_late++;
-	}
-}
-
-static int by_size(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int64_t p99(void)
-{
-	int n = n_late;
-
-	ck_assert_int_gt(n, 10);
-	qsort(late, (size_t)n, sizeof *late, by_size);
-	return late[n - 1 - n / 100];
-}
-
-static bool has_ticked(void *arg)
-{
-	return n_late >= *(int *)arg;
-}
 
 /* --- The hogs ------------------------------------------------------------------------------------------------ */
 
@@ -107,7 +69,7 @@ static void prints(void *arg)
 static int compares(const void *a, const void *b)
 {
 	compute();
-	return by_size(a, b);
+	return *(const int64_t *)a > *(const int64_t *)b;
 }
 
 static void sorts(void *arg)
@@ -158,15 +120,17 @@ static void keeps_time(const char *what, void (*fn)(void *arg), int n, int ticks
 
 	for (int i = 0; i < TRIES; i++) {
 		stop = false;
-		n_begun = n_late = next_once = 0;
+		n_begun = next_once = 0;
+		late_reset();
 		memset(once, 0, sizeof once);
 		for (int k = 0; k < n; k++)
 			ck_assert_int_eq(weft_go_in(inst, fn, NULL), 0);
-		ck_assert_int_eq(weft_go_in(inst, ticker, NULL), 0);
-		rtest_wait(has_ticked, &ticks, "the ticker has ticked");
+		ck_assert_int_eq(weft_go_in(inst, late_ticker, NULL), 0);
+		late_await(ticks);
 		stop = true;
+		late_stop();
 		rtest_wait_gone();
-		got = p99();
+		got = late_p99();
 		if (got < P99)
 			return;
 	}
@@ -242,7 +206,8 @@ START_TEST(a_thousand_sleepers_do_not_make_others_late)
 	ck_assert_int_ge(lock, 0);
 	for (int i = 0; i < TRIES && !in_time; i++) {
 		stop = false;
-		n_begun = n_late = 0;
+		n_begun = 0;
+		late_reset();
 		ck_assert_int_eq(flock(lock, LOCK_EX), 0);
 		for (int k = 0; k < n; k++) {
 			ck_assert_int_eq(weft_go_in(inst, sleeps, NULL), 0);
@@ -250,15 +215,16 @@ START_TEST(a_thousand_sleepers_do_not_make_others_late)
 			ck_assert_int_eq(weft_go_in(inst, locks, NULL), 0);
 			ck_assert_int_eq(weft_go_in(inst, resolves, NULL), 0);
 		}
-		ck_assert_int_eq(weft_go_in(inst, ticker, NULL), 0);
+		ck_assert_int_eq(weft_go_in(inst, late_ticker, NULL), 0);
 		rtest_wait(all_begun, &all, "all have begun");
-		rtest_wait(has_ticked, &(int){ rtest_scale(1000) }, "the ticker has ticked");
+		late_await(rtest_scale(1000));
 		stop = true;
+		late_stop();
 		ck_assert_int_eq(flock(lock, LOCK_UN), 0);
 		for (int k = 0; k < n; k++)
 			ck_assert_int_eq(write(pipe_fd[1], "x", 1), 1);
 		rtest_wait_gone();
-		got = p99();
+		got = late_p99();
 		in_time = got < P99;
 	}
 	ck_assert_msg(in_time, "the 99th percentile of the lateness is %.1f ms", (double)got / WEFT_MS);

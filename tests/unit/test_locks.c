@@ -7,15 +7,6 @@
 
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* A goroutine that makes one call and says how it went. */
 struct call {
 	void *what;
@@ -438,7 +429,7 @@ Suite *test_locks(void);
 Suite *test_locks(void)
 {
 	Suite *s = suite_create("locks");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 	TCase *none = tcase_create("no runtime");
 

@@ -13,15 +13,6 @@
 #include "rt.h"
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* As many descriptors as the system lets us have, want at most. */
 static int descriptors(int want)
 {
@@ -389,13 +380,13 @@ Suite *test_netpoll(void)
 	Suite *s = suite_create("netpoll");
 	TCase *one = tcase_create("one P"), *three = tcase_create("three Ps"), *none = tcase_create("restart");
 
-	tcase_add_checked_fixture(one, begin1, rtest_end);
+	tcase_add_checked_fixture(one, rtest_begin1, rtest_end);
 	tcase_set_timeout(one, 120);
 	tcase_add_test(one, a_thousand_clients_are_served_at_once);
 	tcase_add_test(one, the_network_gets_its_turn_while_others_never_stop);
 	tcase_add_test(one, closing_while_others_read_and_write_ends_them_all);
 	suite_add_tcase(s, one);
-	tcase_add_checked_fixture(three, begin3, rtest_end);
+	tcase_add_checked_fixture(three, rtest_begin3, rtest_end);
 	tcase_set_timeout(three, 120);
 	tcase_add_test(three, a_thousand_clients_are_served_at_once);
 	tcase_add_test(three, foreign_threads_do_the_same_and_block);

@@ -12,6 +12,7 @@
 
 #include "daemon.h"
 #include "rtest.h"
+#include "sofile.h"
 
 Suite *test_plugin_dump(void);
 
@@ -22,42 +23,29 @@ Suite *test_plugin_dump(void);
 	"static void fini(void *s) { (void)s; }\n"                                                                     \
 	"WEFT_PLUGIN(.name = \"bomb\", .version = \"2.3\", .about = \"goes\\toff\", .state_size = 4711, .run = run,\n" \
 	"\t    .fini = fini);\n"
-#define OPTIONS "-shared -fPIC -Wl,-z,now -Wl,--build-id -Wl,-z,noexecstack "
+#define OPTIONS "-Wl,-z,now -Wl,--build-id -Wl,-z,noexecstack "
 
-static char folder[64], path[128], err[512], text[8192];
+static char path[128], err[512], text[8192];
 
 static void make_folder(void)
 {
-	strcpy(folder, "/tmp/weft-dump-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(folder));
-	snprintf(path, sizeof path, "%s/t.so", folder);
+	sofile_folder(path, sizeof path);
 }
 
 static void remove_folder(void)
 {
-	char command[128];
-
-	snprintf(command, sizeof command, "rm -rf '%s'", folder);
-	ck_assert_int_eq(system(command), 0);
+	sofile_remove(path);
 }
 
 /* False: the tools do not know the option. */
 static bool build(const char *source, const char *options)
 {
-	const char *cc = getenv("CC");
-	char command[1024], *root = realpath("runtime/include", NULL);
-	FILE *f;
+	char all[512], *root = realpath("runtime/include", NULL);
 
 	ck_assert_msg(root != NULL, "run this from the top of the source tree");
-	snprintf(command, sizeof command, "%s/t.c", folder);
-	f = fopen(command, "w");
-	ck_assert_ptr_nonnull(f);
-	ck_assert_int_ge(fputs(source, f), 0);
-	ck_assert_int_eq(fclose(f), 0);
-	snprintf(command, sizeof command, "%s -g -o %s %s/t.c -I%s %s 2>/dev/null", cc && *cc ? cc : "cc", path, folder,
-		 root, options);
+	ck_assert_int_lt(snprintf(all, sizeof all, "%s -I%s", options, root), (int)sizeof all);
 	free(root);
-	return system(command) == 0;
+	return sofile_compile(source, all, path);
 }
 
 static int dump(void)

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "retake.h"
-#include "rtest.h"
+#include "rlate.h"
 
 static _Atomic bool stop;
 static _Atomic int n_begun, n_wrong, n_moves;
@@ -287,30 +287,6 @@ END_TEST
 /* --- A crowd
  * ------------------------------------------------------------------------------------------------------------ */
 
-static int64_t late[2000];
-static _Atomic int n_late;
-static void ticker(void *arg)
-{
-	(void)arg;
-	while (!stop && n_late < 2000) {
-		int64_t due = weft_now() + WEFT_MS;
-
-		weft_sleep(WEFT_MS);
-		late[n_late] = weft_now() - due;
-		n_late++;
-	}
-}
-static bool has_ticked(void *arg)
-{
-	return n_late >= *(int *)arg;
-}
-static int by_size(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* By signal from the start.  And handed off up to the cap, by signal beyond it: then as many threads want a CPU as
  * the cap allows, and how late the ticker is the kernel decides; but it ticks, and all get a turn. */
 START_TEST(a_hundred_hogs_do_not_make_others_late)
@@ -323,16 +299,17 @@ START_TEST(a_hundred_hogs_do_not_make_others_late)
 	weft_inst_preempt(inst, _i ? WEFT_PREEMPT_SIGNAL : WEFT_PREEMPT_HANDOFF);
 	for (int try = 0; try < 4 && p99 >= 50 * WEFT_MS; try++) {
 		stop = false;
-		n_begun = n_late = 0;
+		n_begun = 0;
+		late_reset();
 		for (int i = 0; i < hogs; i++)
 			ck_assert_int_eq(weft_go_in(inst, arithmetic, NULL), 0);
 		rtest_wait(all_begun, &hogs, "all have had a turn");
-		ck_assert_int_eq(weft_go_in(inst, ticker, NULL), 0);
-		rtest_wait(has_ticked, &(int){ _i ? 300 : 20 }, "the ticker has ticked");
+		ck_assert_int_eq(weft_go_in(inst, late_ticker, NULL), 0);
+		late_await(_i ? 300 : 20);
 		stop = true;
+		late_stop();
 		rtest_wait_gone();
-		qsort(late, (size_t)n_late, sizeof *late, by_size);
-		p99 = _i ? late[n_late - 1 - n_late / 100] : 0;
+		p99 = _i ? late_p99() : 0;
 	}
 	ck_assert_msg(p99 < 50 * WEFT_MS, "the 99th percentile of the lateness is %.1f ms", (double)p99 / WEFT_MS);
 	rtest_end();

@@ -1,5 +1,5 @@
-/* test_probe_scan.c - which code is known to step over a guard page.  The shared objects are built by the tests
- * themselves, with $CC or cc, in a folder that goes away with the test. */
+/* test_probe_scan.c - which code is known to step over a guard page, in shared objects that the tests build for
+ * themselves. */
 #include "probe_scan.h"
 
 #include <check.h>
@@ -10,24 +10,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sofile.h"
+
 Suite *test_probe_scan(void);
 
-static char folder[64], path[128];
+static char path[128];
 static struct probe_found found;
 
 static void make_folder(void)
 {
-	strcpy(folder, "/tmp/weft-probes-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(folder));
-	snprintf(path, sizeof path, "%s/t.so", folder);
+	sofile_folder(path, sizeof path);
 }
 
 static void remove_folder(void)
 {
-	char command[128];
-
-	snprintf(command, sizeof command, "rm -rf '%s'", folder);
-	ck_assert_int_eq(system(command), 0);
+	sofile_remove(path);
 }
 
 START_TEST(what_is_no_object_or_not_there_is_an_error)
@@ -48,20 +45,10 @@ END_TEST
 
 #if defined(__x86_64__)
 
-/* source -> t.so, and scan it */
+/* Compile it, and scan that. */
 static void scan(const char *source, const char *options)
 {
-	const char *cc = getenv("CC");
-	char command[512], at[128];
-	FILE *f;
-
-	snprintf(at, sizeof at, "%s/t.c", folder);
-	f = fopen(at, "w");
-	ck_assert_ptr_nonnull(f);
-	ck_assert_int_ge(fputs(source, f), 0);
-	ck_assert_int_eq(fclose(f), 0);
-	snprintf(command, sizeof command, "%s -shared -fPIC -o %s %s %s", cc && *cc ? cc : "cc", path, at, options);
-	ck_assert_msg(system(command) == 0, "%s", command);
+	ck_assert_msg(sofile_compile(source, options, path), "the compiler refuses, with %s:\n%s", options, source);
 	ck_assert_int_eq(probe_scan(path, &found), 0);
 }
 

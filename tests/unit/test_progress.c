@@ -5,15 +5,6 @@
 
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 static _Atomic bool stop;
 
 /* --- Yielding --------------------------------------------------------------------------------------------- */
@@ -307,7 +298,7 @@ Suite *test_progress(void);
 Suite *test_progress(void)
 {
 	Suite *s = suite_create("progress");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 	TCase *t;
 

@@ -7,15 +7,6 @@
 
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* --- Starting --- */
 
 static void add_one(void *arg)
@@ -532,7 +523,7 @@ Suite *test_sched(void);
 Suite *test_sched(void)
 {
 	Suite *s = suite_create("sched");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 	TCase *t;
 

@@ -6,15 +6,6 @@
 
 typedef WEFT_CHAN(int64_t) int_chan;
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* A goroutine that selects over some cases and says what came of it. */
 struct sel {
 	struct weft_case *cases;
@@ -398,8 +389,8 @@ Suite *test_select(void)
 	Suite *s = suite_create("select");
 	TCase *one = tcase_create("one P"), *three = tcase_create("three Ps");
 
-	tcase_add_checked_fixture(one, begin1, rtest_end);
-	tcase_add_checked_fixture(three, begin3, rtest_end);
+	tcase_add_checked_fixture(one, rtest_begin1, rtest_end);
+	tcase_add_checked_fixture(three, rtest_begin3, rtest_end);
 	tcase_set_timeout(one, 120);
 	tcase_set_timeout(three, 120);
 	for (int i = 0; i < 2; i++) {

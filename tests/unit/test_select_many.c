@@ -7,15 +7,6 @@
 
 typedef WEFT_CHAN(int64_t) int_chan;
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 static int_chan chan_of(size_t cap)
 {
 	int_chan c;
@@ -206,8 +197,8 @@ Suite *test_select_many(void)
 	Suite *s = suite_create("select many");
 	TCase *one = tcase_create("one P"), *three = tcase_create("three Ps"), *own = tcase_create("own runtime");
 
-	tcase_add_checked_fixture(one, begin1, rtest_end);
-	tcase_add_checked_fixture(three, begin3, rtest_end);
+	tcase_add_checked_fixture(one, rtest_begin1, rtest_end);
+	tcase_add_checked_fixture(three, rtest_begin3, rtest_end);
 	tcase_set_timeout(own, 120);
 	for (int i = 0; i < 2; i++) {
 		TCase *tc = i ? three : one;

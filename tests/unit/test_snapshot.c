@@ -10,60 +10,11 @@
 #include "rt.h"
 #include "rtest.h"
 
-#define NOINLINE __attribute__((noinline, noipa))
-#define PATIENCE (20 * WEFT_SEC)
 #ifdef RT_TSAN
 #define TSAN 1
 #else
 #define TSAN 0
 #endif
-
-static _Atomic long sink;
-static _Atomic bool stop;
-static _Atomic uint32_t started;
-
-/* --- Around the runtime --------------------------------------------------------------------- */
-
-static void end(void)
-{
-	st(&stop, true);
-	weft_inst_cancel(inst);
-	rtest_wait_gone();
-	rtest_end();
-}
-
-static void go(weft_fn fn, void *arg)
-{
-	ck_assert_int_eq(weft_go_in(inst, fn, arg), 0);
-}
-
-static void await_started(uint32_t n)
-{
-	for (int64_t until = weft_now() + PATIENCE; ld_acq(&started) < n;) {
-		ck_assert_msg(weft_now() < until, "%u of %u started", ld(&started), n);
-		(void)usleep(500);
-	}
-}
-
-/* --- Goroutines to look at ------------------------------------------------------------------------ */
-
-static weft_chan *never;
-
-static NOINLINE void wait_here(void *arg)
-{
-	(void)arg;
-	(void)add_sc(&started, 1);
-	(void)weft_chan_recv(never, NULL, 1);
-	sink++;
-}
-
-static NOINLINE void spin_here(void *arg)
-{
-	(void)arg;
-	(void)add_sc(&started, 1);
-	while (!ld(&stop))
-		sink++;
-}
 
 /* --- Parked ------------------------------------------------------------------------------------------- */
 
@@ -73,8 +24,8 @@ static NOINLINE void mother(void *arg)
 	weft_label_push("user", "42");
 	(void)weft_go_with(wait_here, arg,
 			   &(struct weft_go_opts){ .size = sizeof(struct weft_go_opts), .name = "daughter" });
-	(void)add_sc(&started, 1);
-	(void)weft_chan_recv(never, NULL, 1);
+	(void)add_sc(&look_started, 1);
+	(void)weft_chan_recv(look_never, NULL, 1);
 	weft_label_pop();
 }
 
@@ -86,9 +37,9 @@ START_TEST(parked_goroutine_tells_all_about_itself)
 	int n;
 
 	rtest_begin(2);
-	never = weft_chan_new(1, 0);
-	go(mother, NULL);
-	await_started(2);
+	look_never = weft_chan_new(1, 0);
+	look_go(mother, NULL);
+	look_await(2);
 	do { /* it says that it has started a little before it waits */
 		look(&s, (void *)wait_here);
 		look(&m, (void *)mother);
@@ -115,7 +66,7 @@ START_TEST(parked_goroutine_tells_all_about_itself)
 	n = weft_read_stack(g->created, pc, WEFT_STACK_MAX);
 	ck_assert_int_gt(n, 0);
 	ck_assert_uint_eq(weft_read_func_start(pc[0] - 1), (uintptr_t)mother);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -126,15 +77,15 @@ static NOINLINE int recurse(int n)
 	if (n) {
 		below = recurse(n - 1);
 	} else {
-		(void)add_sc(&started, 1);
-		(void)weft_chan_recv(never, NULL, 1);
+		(void)add_sc(&look_started, 1);
+		(void)weft_chan_recv(look_never, NULL, 1);
 	}
-	sink++;
+	look_sink++;
 	return below + 1;
 }
 static void deep(void *arg)
 {
-	sink += recurse((int)(intptr_t)arg);
+	look_sink += recurse((int)(intptr_t)arg);
 }
 
 START_TEST(deep_stack_keeps_its_leaf_side)
@@ -142,16 +93,16 @@ START_TEST(deep_stack_keeps_its_leaf_side)
 	static struct seen s;
 
 	rtest_begin(2);
-	never = weft_chan_new(1, 0);
-	go(deep, (void *)(intptr_t)300);
-	await_started(1);
+	look_never = weft_chan_new(1, 0);
+	look_go(deep, (void *)(intptr_t)300);
+	look_await(1);
 	do
 		look(&s, (void *)recurse);
 	while (s.g[0].status != WEFT_G_WAITING);
 
 	ck_assert_int_eq(s.g[0].depth, WEFT_STACK_MAX);
 	ck_assert_uint_eq(s.g[0].flags, WEFT_GF_CUT);
-	end();
+	look_end();
 }
 END_TEST
 
@@ -164,12 +115,12 @@ START_TEST(every_p_wedged_and_all_is_seen)
 	int answers = 0;
 
 	rtest_begin(2);
-	never = weft_chan_new(1, 0);
-	go(spin_here, NULL);
-	go(spin_here, NULL);
-	await_started(2);
+	look_never = weft_chan_new(1, 0);
+	look_go(spin_here, NULL);
+	look_go(spin_here, NULL);
+	look_await(2);
 	for (int i = 0; i < 20; i++)
-		go(wait_here, NULL); /* these wait for their turn */
+		look_go(wait_here, NULL); /* these wait for their turn */
 	for (int i = 0; i < 20 || answers < 10; i++) {
 		int64_t t = weft_now();
 
@@ -189,7 +140,7 @@ START_TEST(every_p_wedged_and_all_is_seen)
 			answers++;
 		}
 	}
-	end();
+	look_end();
 }
 END_TEST
 
@@ -198,10 +149,10 @@ START_TEST(goroutine_that_has_not_run_yet_shows_where_it_will_start)
 	static struct seen s;
 
 	rtest_begin(1);
-	never = weft_chan_new(1, 0);
-	go(spin_here, NULL);
-	await_started(1);
-	go(wait_here, NULL);
+	look_never = weft_chan_new(1, 0);
+	look_go(spin_here, NULL);
+	look_await(1);
+	look_go(wait_here, NULL);
 	look(&s, (void *)wait_here);
 
 	ck_assert_int_eq(s.n, 1);
@@ -209,7 +160,7 @@ START_TEST(goroutine_that_has_not_run_yet_shows_where_it_will_start)
 		ck_assert_int_eq(s.g[0].depth, 1);
 		ck_assert_uint_eq(s.g[0].pc[0], (uintptr_t)wait_here);
 	}
-	end();
+	look_end();
 }
 END_TEST
 
@@ -222,22 +173,22 @@ static uint64_t steady[STEADY];
 static NOINLINE void steady_one(void *arg)
 {
 	steady[(intptr_t)arg] = weft_goid();
-	(void)add_sc(&started, 1);
-	(void)weft_chan_recv(never, NULL, 1);
-	sink++;
+	(void)add_sc(&look_started, 1);
+	(void)weft_chan_recv(look_never, NULL, 1);
+	look_sink++;
 }
 
 static NOINLINE void mayfly(void *arg)
 {
 	(void)arg;
 	weft_yield();
-	sink++;
+	look_sink++;
 }
 
 static NOINLINE void breeder(void *arg)
 {
 	(void)arg;
-	while (!ld(&stop)) {
+	while (!ld(&look_stop)) {
 		for (int i = 0; i < 10; i++)
 			(void)weft_go(mayfly, NULL);
 		(void)weft_sleep(WEFT_MS);
@@ -255,13 +206,13 @@ START_TEST(who_lives_throughout_is_seen_exactly_once_while_others_come_and_go)
 	static uint64_t ids[STEADY * 20];
 
 	rtest_begin(2);
-	never = weft_chan_new(1, 0);
+	look_never = weft_chan_new(1, 0);
 	for (intptr_t i = 0; i < STEADY; i++)
-		go(steady_one, (void *)i);
-	await_started(STEADY);
+		look_go(steady_one, (void *)i);
+	look_await(STEADY);
 	qsort(steady, STEADY, sizeof *steady, compare_ids);
-	go(breeder, NULL);
-	go(breeder, NULL);
+	look_go(breeder, NULL);
+	look_go(breeder, NULL);
 	for (int round = 0; round < 30; round++) {
 		struct weft_snapshot *s = weft_snapshot_new();
 		int n = 0, steadies = 0;
@@ -284,7 +235,7 @@ START_TEST(who_lives_throughout_is_seen_exactly_once_while_others_come_and_go)
 		for (int i = 1; i < n; i++)
 			ck_assert_uint_ne(ids[i - 1], ids[i]);
 	}
-	end();
+	look_end();
 }
 END_TEST
 
@@ -294,8 +245,8 @@ static NOINLINE void player(void *arg)
 {
 	int pair = (int)((intptr_t)arg >> 1), side = (intptr_t)arg & 1;
 
-	(void)add_sc(&started, 1);
-	while (!ld(&stop)) {
+	(void)add_sc(&look_started, 1);
+	while (!ld(&look_stop)) {
 		char b = 1;
 
 		if (weft_chan_send(ping[side][pair], &b, 1) < 0 || weft_chan_recv(ping[!side][pair], &b, 1) < 0)
@@ -312,10 +263,10 @@ START_TEST(goroutines_that_never_stand_still_are_seen_all_the_same)
 	for (int i = 0; i < 8; i++) {
 		ping[0][i] = weft_chan_new(1, 1);
 		ping[1][i] = weft_chan_new(1, 1);
-		go(player, (void *)(intptr_t)(2 * i));
-		go(player, (void *)(intptr_t)(2 * i + 1));
+		look_go(player, (void *)(intptr_t)(2 * i));
+		look_go(player, (void *)(intptr_t)(2 * i + 1));
 	}
-	await_started(16);
+	look_await(16);
 	for (int round = 0; round < 50; round++) {
 		look(&s, (void *)player);
 		ck_assert_int_eq(s.n, 16);
@@ -329,7 +280,7 @@ START_TEST(goroutines_that_never_stand_still_are_seen_all_the_same)
 		}
 	}
 	ck_assert_int_le(missed, 16 * 50 / 4); /* a busy machine may keep a thread off the CPU */
-	end();
+	look_end();
 }
 END_TEST
 
@@ -353,16 +304,16 @@ START_TEST(several_may_look_at_once)
 	int bad[4] = { 2, 2, 2, 2 };
 
 	rtest_begin(3);
-	go(spin_here, NULL);
-	go(spin_here, NULL);
-	await_started(2);
+	look_go(spin_here, NULL);
+	look_go(spin_here, NULL);
+	look_await(2);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, looker, &bad[i]), 0);
 	for (int i = 0; i < 4; i++) {
 		ck_assert_int_eq(pthread_join(t[i], NULL), 0);
 		ck_assert_int_eq(bad[i], 2);
 	}
-	end();
+	look_end();
 }
 END_TEST
 

@@ -7,15 +7,6 @@
 
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* --- Mutex --- */
 
 static weft_mutex mutex;
@@ -311,7 +302,7 @@ Suite *test_sync(void);
 Suite *test_sync(void)
 {
 	Suite *s = suite_create("sync");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 
 	for (int i = 0; i < 2; i++) {

@@ -3,15 +3,6 @@
 
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* Run as goroutine (rtest_run) and directly on the test's thread, which is none. */
 static void one_tick(void *arg)
 {
@@ -281,7 +272,7 @@ Suite *test_timer(void);
 Suite *test_timer(void)
 {
 	Suite *s = suite_create("timer");
-	void (*const begins[])(void) = { begin1, begin3 };
+	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
 	const char *const names[] = { "one P", "three Ps" };
 	TCase *own = tcase_create("own runtime");
 

@@ -4,15 +4,6 @@
 #include "rt.h"
 #include "rtest.h"
 
-static void begin1(void)
-{
-	rtest_begin(1);
-}
-static void begin3(void)
-{
-	rtest_begin(3);
-}
-
 /* --- Hand-overs: on one P, so that the order is the scheduler's ------------------------------------------------ */
 
 static _Atomic uint32_t permits;
@@ -183,14 +174,14 @@ Suite *test_wake_order(void)
 	Suite *s = suite_create("wake order");
 	TCase *t = tcase_create("one P");
 
-	tcase_add_checked_fixture(t, begin1, rtest_end);
+	tcase_add_checked_fixture(t, rtest_begin1, rtest_end);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, who_is_handed_a_permit_runs_before_those_who_were_runnable);
 	tcase_add_test(t, a_signal_is_not_stolen_by_who_waits_later);
 	tcase_add_test(t, signals_wake_one_generation_before_the_next);
 	suite_add_tcase(s, t);
 	t = tcase_create("three Ps");
-	tcase_add_checked_fixture(t, begin3, rtest_end);
+	tcase_add_checked_fixture(t, rtest_begin3, rtest_end);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_signal_is_not_stolen_by_who_waits_later);
 	tcase_add_test(t, signals_wake_one_generation_before_the_next);
