@@ -20,7 +20,7 @@ $(B)/bench/workloads.so: $(BENCH_WORK) $(BENCH_HDR) $(B)/flags
 $(B)/bench/weft: $(BENCH)/weft/main.c $(BENCH_HDR) $(B)/libweft.a $(B)/flags runtime/weft.dyn $(B)/bench/workloads.so
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Iruntime/include -Iruntime/host $(ALL_LDFLAGS) \
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -Iruntime/include -Iruntime/host -Iruntime/read $(ALL_LDFLAGS) \
 	    -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(BENCH)/weft/main.c \
 	    -Wl,--whole-archive $(B)/libweft.a -Wl,--no-whole-archive $(PKG_LIBS) -ldl -lm
 
