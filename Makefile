@@ -198,9 +198,8 @@ $(B)/weftd.service: systemd/weftd.service.in FORCE
 # For clang-tidy and editors.
 COMPILED := $(filter %.c,$(LIBSRC)) daemon/main.c $(wildcard daemon/plugins/*.c) $(UNIT) $(UNITLIB) $(STRESS)
 $(B)/compile_commands.json: FORCE | $(B)/gen/profile.pb-c.h $(B)/gen/version.h $(B)/gen/suites.h
-	@printf '[\n' >$@.new
-	@$(foreach f,$(COMPILED),printf '{"directory":"%s","file":"%s","command":"%s"},\n' '$(CURDIR)' '$(f)' \
-	    '$(CC) $(filter-out -M% -fno-reorder-functions,$(ALL_CFLAGS)) $(PKG_CFLAGS) $(call inc,$(f)) -c $(f)' >>$@.new;)
+	$(file >$@.new,[)$(foreach f,$(COMPILED),$(file >>$@.new,{"directory":"$(CURDIR)","file":"$(f)","command":"$(strip \
+	    $(CC) $(filter-out -M% -fno-reorder-functions,$(ALL_CFLAGS)) $(PKG_CFLAGS) $(call inc,$(f)) -c $(f))"},))
 	@sed -i '$$s/,$$/]/' $@.new && mv $@.new $@
 
 # --- Run ---------------------------------------------------------------------

@@ -53,6 +53,17 @@ START_TEST(a_plain_line_has_a_time_a_level_and_its_origin)
 }
 END_TEST
 
+/* A daemon that ends at once on a busy machine says why it does. */
+START_TEST(a_thread_that_is_late_is_waited_for_while_stderr_takes_more)
+{
+	start(LOGGER_PLAIN, WEFT_INFO);
+	for (int i = 0; i < 20; i++) {
+		logger_write(WEFT_INFO, NULL, 0, "the reason");
+		ck_assert(logger_flush(0));
+	}
+}
+END_TEST
+
 START_TEST(a_plain_line_tells_the_right_time)
 {
 	char got[1024];
@@ -248,6 +259,7 @@ Suite *test_logger(void)
 
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, a_plain_line_has_a_time_a_level_and_its_origin);
+	tcase_add_test(c, a_thread_that_is_late_is_waited_for_while_stderr_takes_more);
 	tcase_add_test(c, a_plain_line_tells_the_right_time);
 	tcase_add_test(c, a_journal_line_has_its_priority_in_front);
 	tcase_add_test(c, lines_below_the_level_are_left_out);
