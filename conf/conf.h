@@ -17,6 +17,7 @@ struct conf_node; /* a JSON object or value inside a loaded file; lives as long 
 struct conf_instance {
 	const char *name, *plugin;
 	const char *preempt;            /* "handoff", "signal", or NULL: runtime.preempt */
+	const char *stack;              /* "64KiB", "256KiB", "1MiB", or NULL: runtime.stack */
 	const struct conf_node *config; /* the plugin's own object, or NULL */
 	int line;                       /* where it stands in the file */
 };
@@ -40,6 +41,7 @@ struct conf {
 		int64_t maxprocs;       /* 0: "auto" */
 		bool maxprocs_floor;    /* runtime.maxprocs_rounding */
 		int64_t max_goroutines; /* 0: "auto" */
+		const char *stack;
 		const char *preempt;
 		int64_t handoff_max;  /* 0: "auto" = 4 x P + 8 */
 		int64_t max_threads;  /* 0: "auto" */

@@ -20,6 +20,7 @@
 _Static_assert(LIST_OK(http, listen) && LIST_OK(http, allowed_hosts), "set_strings() in load.c writes both");
 
 static const char *const preempt_words[] = { "handoff", "signal", NULL };
+static const char *const stack_words[] = { "64KiB", "256KiB", "1MiB", NULL };
 static const char *const rounding_words[] = { "ceil", "floor", NULL };
 static const char *const traceback_words[] = { "short", "full", NULL };
 static const char *const level_words[] = { "error", "warn", "notice", "info", "debug", NULL };
@@ -137,9 +138,16 @@ const struct conf_row conf_schema[] = {
 	  .def = "\"auto\"",
 	  AT(runtime.max_goroutines),
 	  .live = true,
-	  .help = "How many goroutines may exist at once. Starting more fails with EAGAIN. \"auto\" is 80 % of the "
-		  "memory "
-		  "limit divided by 4.5 KiB." },
+	  .help = "How many goroutines may exist at once. Starting more fails with EAGAIN. \"auto\" is as many as "
+		  "80 % of the memory limit pay for, at 4.5 KiB each, 5 KiB with a stack of 256 KiB and 6.5 KiB with "
+		  "one of 1 MiB." },
+	{ .path = "runtime.stack",
+	  .type = CONF_T_WORD,
+	  .words = stack_words,
+	  .def = "\"64KiB\"",
+	  AT(runtime.stack),
+	  .help = "The size of a goroutine's stack, 4 KiB of guard included, where the plugin asks for none. Memory is "
+		  "used for the pages that were needed, whatever the size. /debug/weft/stacks shows how much is." },
 	{ .path = "runtime.preempt",
 	  .type = CONF_T_WORD,
 	  .words = preempt_words,
@@ -313,6 +321,13 @@ const struct conf_row conf_schema[] = {
 	  AT_INST(preempt),
 	  .live = true,
 	  .help = "The same as runtime.preempt, for this instance. null takes that one's value." },
+	{ .path = "instances[].stack",
+	  .type = CONF_T_WORD,
+	  .words = stack_words,
+	  .def = "null",
+	  AT_INST(stack),
+	  .live = true,
+	  .help = "The same as runtime.stack, for this instance. null takes that one's value." },
 };
 const size_t conf_schema_n = sizeof conf_schema / sizeof conf_schema[0];
 

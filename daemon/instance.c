@@ -312,6 +312,14 @@ static void instance_init(void *arg)
 	post(in, init_returned);
 }
 
+/* Words of the configuration: instances[].stack, or runtime.stack. */
+static size_t stack_size(const struct instance *in)
+{
+	const char *word = in->conf->stack ? in->conf->stack : in->d->conf->runtime.stack;
+
+	return !strcmp(word, "1MiB") ? 1 << 20 : !strcmp(word, "256KiB") ? 256 << 10 : 64 << 10;
+}
+
 /* State memory and the instance itself. */
 static int prepare(struct instance *in)
 {
@@ -331,7 +339,7 @@ static int prepare(struct instance *in)
 	if (in->conf->preempt)
 		weft_inst_preempt(in->inst,
 				  !strcmp(in->conf->preempt, "signal") ? WEFT_PREEMPT_SIGNAL : WEFT_PREEMPT_HANDOFF);
-	return 0;
+	return weft_inst_stack(in->inst, stack_size(in));
 }
 
 static void loaded(void *arg)

@@ -19,31 +19,19 @@ void get_readyz(struct request *r)
 		reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "not ready: %s", *why ? why : "starting");
 }
 
-static void json_string(struct buf *b, const char *s)
-{
-	buf_str(b, "\"");
-	for (; *s; s++) {
-		if ((unsigned char)*s < ' ')
-			buf_fmt(b, "\\u%04x", (unsigned)*s);
-		else
-			buf_fmt(b, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
-	}
-	buf_str(b, "\"");
-}
-
 void get_version(struct request *r)
 {
 	struct buf b = { 0 };
 
 	buf_str(&b, "{\"version\":");
-	json_string(&b, r->h->opts.version);
+	buf_json(&b, r->h->opts.version);
 	buf_str(&b, ",\"build_id\":");
-	json_string(&b, r->h->opts.build_id);
+	buf_json(&b, r->h->opts.build_id);
 	buf_str(&b, "}\n");
 	if (b.failed) {
 		buf_free(&b);
 		reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 		return;
 	}
-	reply_bytes(r, "application/json", NULL, b.b, b.len);
+	reply_bytes(r, type_json, NULL, b.b, b.len);
 }

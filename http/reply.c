@@ -10,6 +10,7 @@
 #include <string.h>
 
 const char type_text[] = "text/plain; charset=utf-8";
+const char type_json[] = "application/json";
 const char type_html[] = "text/html; charset=utf-8";
 const char type_binary[] = "application/octet-stream";
 
@@ -45,6 +46,18 @@ static void disposition(struct request *r, const char *filename)
 		return;
 	snprintf(text, sizeof(text), "attachment; filename=\"%s\"", filename);
 	reply_header(r, MHD_HTTP_HEADER_CONTENT_DISPOSITION, text);
+}
+
+bool reply_format(struct request *r, bool *json)
+{
+	char format[8] = "text";
+
+	(void)param_get(r->query, "format", format, sizeof(format));
+	*json = !strcmp(format, "json");
+	if (*json || !strcmp(format, "text"))
+		return true;
+	reply_error(r, MHD_HTTP_BAD_REQUEST, "format must be \"text\" or \"json\"");
+	return false;
 }
 
 void reply_error(struct request *r, unsigned status, const char *fmt, ...)

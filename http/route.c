@@ -19,6 +19,7 @@ static const struct route routes[] = {
 	{ "/debug/pprof/cmdline", "cmdline", READ, true, HTTP_PPROF | HTTP_CMDLINE, get_cmdline },
 	{ "/debug/pprof/symbol", "symbol", READ | METHOD_POST, true, HTTP_PPROF | HTTP_SYMBOL, any_symbol },
 	{ "/debug/weft/sched", "sched", READ, false, HTTP_PPROF, get_sched },
+	{ "/debug/weft/stacks", "stacks", READ, false, HTTP_PPROF, get_stacks },
 	{ "/metrics", "metrics", READ, false, HTTP_METRICS, get_metrics },
 	{ "/healthz", "health", READ, false, 0, get_healthz },
 	{ "/readyz", "health", READ, false, 0, get_readyz },

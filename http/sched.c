@@ -7,9 +7,6 @@
 #include "server.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-static const char type_json[] = "application/json";
 
 struct look {
 	struct op op; /* first */
@@ -55,16 +52,11 @@ static void look_step(struct op *o)
 
 void get_sched(struct request *r)
 {
-	char format[8] = "text";
 	struct look *l;
 	bool json;
 
-	(void)param_get(r->query, "format", format, sizeof(format));
-	json = !strcmp(format, "json");
-	if (!json && strcmp(format, "text") != 0) {
-		reply_error(r, MHD_HTTP_BAD_REQUEST, "format must be \"text\" or \"json\"");
+	if (!reply_format(r, &json))
 		return;
-	}
 	if (r->method == METHOD_HEAD) {
 		reply_head(r, json ? type_json : type_text, NULL);
 		return;

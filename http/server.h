@@ -214,9 +214,11 @@ void reply_text(struct request *r, const char *type, const char *text);
 /* Headers only, for HEAD on what would have to be collected. */
 void reply_head(struct request *r, const char *type, const char *filename);
 void reply_stream(struct request *r, const char *type, MHD_ContentReaderCallback read, struct op *o);
+/* Which of the two `format=` asks for; false: for another, and that is refused. */
+bool reply_format(struct request *r, bool *json);
 void reply_header(struct request *r, const char *name, const char *value);
 enum MHD_Result reply_queue(struct request *r);
-extern const char type_text[], type_html[], type_binary[];
+extern const char type_json[], type_text[], type_html[], type_binary[];
 
 /* budget.c */
 /* true, or false with the 429 set as reply. */
@@ -351,6 +353,7 @@ void any_symbol(struct request *r);
 void symbol_begin(struct request *r); /* before the body */
 bool symbol_body(struct request *r, const char *data, size_t len);
 void get_sched(struct request *r);
+void get_stacks(struct request *r);
 void get_metrics(struct request *r);
 void get_healthz(struct request *r);
 void get_readyz(struct request *r);

@@ -69,3 +69,15 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
 	va_end(again);
 	va_end(ap);
 }
+
+void buf_json(struct buf *b, const char *s)
+{
+	buf_str(b, "\"");
+	for (; *s; s++) {
+		if ((unsigned char)*s < ' ')
+			buf_fmt(b, "\\u%04x", (unsigned)*s);
+		else
+			buf_fmt(b, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+	}
+	buf_str(b, "\"");
+}

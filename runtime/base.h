@@ -28,10 +28,15 @@ struct p;
 #define RT_SLOT (1u << RT_SLOT_SHIFT)
 #define RT_SLOTS_PER_ARENA (1u << (RT_SPAN_SHIFT - RT_SLOT_SHIFT))
 #define RT_ARENAS_MAX 1024
+/* Slots come in classes, each RT_SLOT << RT_CLASS_STEP * class: 64 KiB, 256 KiB, 1 MiB (four times that under a
+ * sanitizer). */
+#define RT_CLASSES 3u
+#define RT_CLASS_STEP 2u
 #define RT_RUNQ 256
 #define RT_DEQUE 1024
 #define RT_MS_MAX 10000
 #define RT_FREE_MAX 256
+#define RT_FREE_BIG 16 /* of each larger class */
 #define RT_STACK_CACHE 64
 
 #define likely(x) __builtin_expect(!!(x), 1)

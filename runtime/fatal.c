@@ -167,7 +167,7 @@ RT_NOSAN static void put_overflow(const struct g *g)
 	rt_out_str(o, "weft: stack overflow: ");
 	put_goroutine(g);
 	rt_out_str(o, " has used all ");
-	rt_out_u64(o, (RT_SLOT - RT_PAGE) / 1024);
+	rt_out_u64(o, (rt_slot_size(g) - RT_PAGE) / 1024);
 	rt_out_str(o, " KiB of its stack, ");
 	rt_out_str(o, first.flags & WEFT_GF_CUT ? "more than " : "");
 	rt_out_u64(o, (uint64_t)first.depth);

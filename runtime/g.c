@@ -12,8 +12,8 @@
  * A slot whose memory was given back reads as zeros: id 0, dead.  Wait numbers then start anew; they
  * start at id << 24, so that a stale timer's {id, number} cannot meet a wait of a later life.
  *
- * Dead Gs rest in their P's cache, newest last, with their stacks warm; beyond RT_FREE_MAX half of
- * them goes back to the arenas. */
+ * Dead Gs rest in their P's cache, newest last, with their stacks warm; beyond RT_FREE_MAX (RT_FREE_BIG of a
+ * larger class) half of them goes back to the arenas. */
 #include <pthread.h>
 #include <string.h>
 
@@ -26,27 +26,31 @@
 
 /* --- Where records come from --- */
 
-static struct g *g_take(struct p *p, int *rc)
+/* P's cache is empty, or there is none for these. */
+static RT_NOINLINE struct g *g_take_slow(struct p *p, uint32_t class, int *rc)
 {
+	struct g *g;
 	uint32_t n;
 
-	if (likely(p && ld(&p->n_free))) {
-		n = ld(&p->n_free) - 1;
-		st(&p->n_free, n);
-		return p->free[n];
+	if (class == RT_CLASSES) {
+		*rc = -EINVAL;
+		return NULL;
 	}
-	if (!p) {
-		struct g *g;
-
-		return rt_slots_take(&g, 1, rc) ? g : NULL;
+	if (!p)
+		return rt_slots_take(&g, 1, class, rc) ? g : NULL;
+	if (class) {
+		n = ld(&p->free_big[class - 1].n);
+		if (!n)
+			return rt_slots_take(&g, 1, class, rc) ? g : NULL;
+		st(&p->free_big[class - 1].n, n - 1);
+		return p->free_big[class - 1].g[n - 1];
 	}
-	n = rt_slots_take(p->free, REFILL, rc);
+	n = rt_slots_take(p->free, REFILL, 0, rc);
 	if (!n)
 		return NULL;
 	/* lowest slot on top: it is the one most likely warm */
 	for (uint32_t i = 0; i < n / 2; i++) {
-		struct g *g = p->free[i];
-
+		g = p->free[i];
 		p->free[i] = p->free[n - 1 - i];
 		p->free[n - 1 - i] = g;
 	}
@@ -54,11 +58,22 @@ static struct g *g_take(struct p *p, int *rc)
 	return p->free[n - 1];
 }
 
-static uint64_t id_take(struct p *p)
+static inline struct g *g_take(struct p *p, uint32_t class, int *rc)
+{
+	uint32_t n = likely(p && !class) ? ld(&p->n_free) : 0;
+
+	if (unlikely(!n))
+		return g_take_slow(p, class, rc);
+	st(&p->n_free, n - 1);
+	return p->free[n - 1];
+}
+
+static uint64_t id_take(struct p *p, struct g *g)
 {
 	if (!p)
 		return add(&sched.goids, ID_BLOCK) + 1;
 	if (p->id_next == p->id_end) {
+		rt_mark_birth(p, g);
 		p->id_next = add(&sched.goids, ID_BLOCK) + 1;
 		p->id_end = p->id_next + ID_BLOCK;
 	}
@@ -80,16 +95,26 @@ static void *frame_init(struct g *g, size_t arg_size)
 	return (void *)top;
 }
 
+/* Plugins built before there was a choice of stacks end their options before it. */
+#define OPTS_LEAST offsetof(struct weft_go_opts, stack)
+
 /* What it will carry: opts' own, else the caller's where that belongs to inst, else the root; NULL: -EINVAL. */
 static inline struct weft_ctx *ctx_of(struct g *self, struct weft_inst *inst, const struct weft_go_opts *opts)
 {
 	if (unlikely(opts)) {
-		if (opts->size != sizeof *opts || opts->arg_size > WEFT_ARG_MAX)
+		if (opts->size < OPTS_LEAST || opts->size > sizeof *opts || opts->arg_size > WEFT_ARG_MAX)
 			return NULL;
 		if (opts->ctx)
 			return !opts->ctx->inst || opts->ctx->inst == inst ? opts->ctx : NULL;
 	}
 	return likely(self && ld(&self->inst) == inst) ? ld(&self->ctx) : &inst->ctx;
+}
+
+static inline uint32_t class_for(const struct weft_inst *inst, const struct weft_go_opts *opts)
+{
+	if (unlikely(opts && opts->size > OPTS_LEAST && opts->stack))
+		return rt_stack_class(opts->stack);
+	return ld(&inst->stack);
 }
 
 static void count_birth(struct p *p, struct weft_inst *inst)
@@ -122,10 +147,10 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 		return rt_ctx_err(ctx);
 	if (!p)
 		rt_check_forked();
-	g = g_take(p, &rc);
+	g = g_take(p, class_for(inst, opts), &rc);
 	if (unlikely(!g))
 		return rc;
-	id = id_take(p);
+	id = id_take(p, g);
 
 	rt_seq_begin(g);
 	sane_birth(g);
@@ -224,21 +249,51 @@ struct rt_next rt_g_main(struct m *m)
 	return rt_exit(m);
 }
 
+static inline void dead(struct p *p, struct g *g)
+{
+	_Atomic uint64_t *deaths = &ld(&g->inst)->shard[p->id].deaths;
+
+	rt_seq_end(g); /* odd since it was dispatched */
+	/* pairs with rt_inst_live(): all that the goroutine did is visible to who sees it gone */
+	st_rel(deaths, ld(deaths) + 1);
+}
+
+/* Its slot is an unusual one.  True: it was of a larger class, and is buried. */
+static RT_COLD bool dead_oddly(struct p *p, struct g *g)
+{
+	struct rt_free_big *big;
+	uint32_t class = rt_slot_class(g), n;
+
+	if (ld(&g->kind) & RT_SLOT_BARE)
+		rt_canary_check(g);
+	if (ld(&g->kind) & RT_SLOT_FRESH)
+		rt_mark_death(p, g);
+	if (!class)
+		return false;
+	dead(p, g);
+	big = &p->free_big[class - 1];
+	n = ld(&big->n);
+	if (n == RT_FREE_BIG) {
+		rt_slots_give(big->g, RT_FREE_BIG / 2);
+		memmove(big->g, big->g + RT_FREE_BIG / 2, RT_FREE_BIG / 2 * sizeof *big->g);
+		n -= RT_FREE_BIG / 2;
+	}
+	big->g[n] = g;
+	st_rel(&big->n, n + 1);
+	return true;
+}
+
 void rt_g_free(struct m *m, struct g *g)
 {
 	struct p *p = ld(&m->p);
-	_Atomic uint64_t *deaths;
 	uint32_t n;
 
 	st(&g->id, 0);
 	st(&g->status, RT_G_DEAD);
 	st(&g->tid, 0);
-	if (unlikely(g->unguarded))
-		rt_canary_check(g);
-	rt_seq_end(g); /* odd since it was dispatched */
-	/* pairs with rt_inst_live(): all that the goroutine did is visible to who sees it gone */
-	deaths = &ld(&g->inst)->shard[p->id].deaths;
-	st_rel(deaths, ld(deaths) + 1);
+	if (unlikely(ld(&g->kind)) && dead_oddly(p, g))
+		return;
+	dead(p, g);
 	n = ld(&p->n_free);
 	if (unlikely(n == RT_FREE_MAX)) {
 		/* the oldest half: the newest are warm */

@@ -30,6 +30,11 @@
 #define RT_PLOCKS 4u   /* it waits with g->plocks locks of pthread's */
 #define RT_SECTIONS 8u /* it has been in a blocking section: g->sections counts */
 
+/* What is unusual about its slot: g->kind.  Written before its id is published, FRESH also taken away when it dies. */
+#define RT_SLOT_BARE 1u     /* only a canary below its stack */
+#define RT_SLOT_SHIFT_BY 6u /* mask of RT_CLASS_STEP * class */
+#define RT_SLOT_FRESH 8u    /* no page below the top one had been touched when it was born (highwater.c) */
+
 struct g {
 	/* Park part: valid for readers while seq is even (protocol: g.c).  The M that switches away
 	 * from the goroutine writes it. */
@@ -48,7 +53,7 @@ struct g {
 	struct weft_ctx *_Atomic ctx; /* it carries: changed by itself while it runs; who calls waits off reads it */
 	struct m *_Atomic m;          /* it runs on, while RUNNING or DETACHED */
 	_Atomic int tid;              /* of the thread, likewise */
-	uint8_t unguarded;            /* only a canary below its stack */
+	_Atomic uint8_t kind;         /* of slot, RT_SLOT_ bits below; 0 for most.  Constant for a life */
 	uint8_t uncreated;            /* its GO_CREATE record is still to be written, by who starts it */
 	uint8_t foreign;              /* a thread that is no M: woken through `note` */
 	uint8_t marks;                /* RT_PINNED and so on; 0 for most */
@@ -101,9 +106,17 @@ static inline uint32_t rt_colour(uint32_t slot)
 {
 	return (slot % RT_COLOURS) * RT_COLOUR_STEP;
 }
+static inline uintptr_t rt_slot_size(const struct g *g)
+{
+	return (uintptr_t)RT_SLOT << (ld(&g->kind) & RT_SLOT_SHIFT_BY);
+}
+static inline uint32_t rt_slot_class(const struct g *g)
+{
+	return (ld(&g->kind) & RT_SLOT_SHIFT_BY) / RT_CLASS_STEP;
+}
 static inline uintptr_t rt_slot_base(const struct g *g)
 {
-	return (uintptr_t)g & ~(uintptr_t)(RT_SLOT - 1);
+	return (uintptr_t)g & -rt_slot_size(g);
 }
 static inline uintptr_t rt_stack_lo(const struct g *g) /* above the guard */
 {
@@ -250,6 +263,11 @@ struct p {
 	uint32_t eager;              /* hand-overs that shall wake a second worker all the same */
 	_Atomic uint32_t n_free;     /* others read it when they count */
 	struct g *free[RT_FREE_MAX]; /* dead Gs with warm stacks, newest last */
+	struct rt_free_big {
+		_Atomic uint32_t n; /* others read it when they count */
+		struct g *g[RT_FREE_BIG];
+	} free_big[RT_CLASSES - 1];      /* likewise, of the larger classes */
+	uint64_t mark_birth, mark_death; /* tsc: when the next stack may be measured (highwater.c) */
 	struct rt_cells cells[RT_CELL_KINDS];
 
 	/* Owner writes, sysmon reads: has anything happened since? */
@@ -332,6 +350,7 @@ struct weft_inst {
 	char name[64];
 	char plugin[64];          /* that it runs; constant once its goroutines run */
 	_Atomic uint8_t preempt;  /* enum weft_preempt */
+	_Atomic uint8_t stack;    /* class of stacks of goroutines that name none */
 	_Atomic uint64_t blocked; /* hand-offs for calls that blocked without being declared; sysmon writes */
 	/* Per P: births and deaths of goroutines, each a counter of one writer.  Reading all deaths
 	 * before all births makes "equal" mean none was alive at that instant. */
@@ -362,6 +381,7 @@ static inline void rt_inst_wakers(struct weft_inst *in, const struct p *p, int n
 
 struct rt_arena {
 	char *base;
+	uint32_t shift;          /* log2 of the size of its slots, all of one class; constant */
 	_Atomic uint32_t opened; /* slots below are mapped and guarded; grows */
 	/* 1: the slot was handed out (to a P's cache or a goroutine); 0: free, perhaps wiped.
 	 * Changed under the ARENA lock; readers skip zeros so that they don't touch wiped pages. */
@@ -373,17 +393,36 @@ RT_INLINE struct g *rt_slot_g(const struct rt_arena *a, uint32_t arena, uint32_t
 {
 	uint32_t slot = arena * RT_SLOTS_PER_ARENA + i;
 
-	return (struct g *)(a->base + ((size_t)(i + 1) << RT_SLOT_SHIFT) - RT_G_SIZE - rt_colour(slot));
+	return (struct g *)(a->base + ((size_t)(i + 1) << a->shift) - RT_G_SIZE - rt_colour(slot));
 }
-/* Take up to n slots; 0: -ENOMEM or -EAGAIN in *rc. */
-uint32_t rt_slots_take(struct g **out, uint32_t n, int *rc);
-void rt_slots_give(struct g **gs, uint32_t n);
-int rt_stacks_start(int no_guard);
-void rt_stacks_trim(void); /* scavenger: give memory of dead slots and deep spikes back */
-const char *rt_guard_name(void);
-/* In the guard of g's slot, or (canary) was the canary overwritten? */
-bool rt_is_guard(const struct g *g, uintptr_t addr);
+/* Take up to n slots of a class; 0: -ENOMEM or -EAGAIN in *rc. */
+uint32_t rt_slots_take(struct g **out, uint32_t n, uint32_t class, int *rc);
+void rt_slots_give(struct g **gs, uint32_t n); /* all of one class */
+/* Class for a stack of that many bytes, RT_CLASSES: there is none so large. */
+uint32_t rt_stack_class(size_t bytes);
+void rt_stacks_start(void);
+void rt_stacks_trim(void); /* scavenger: give memory of dead slots back */
 void rt_stack_counters(struct weft_counters *out);
-void rt_canary_check(struct g *g);
+
+/* --- Guards (guard.c) --- */
+
+/* How this process guards its stacks, and what is said about it in the log.  Before the first arena. */
+void rt_guards_start(unsigned no_guard);
+/* A new arena: what has to be done for the whole of it. */
+void rt_guard_arena(char *base, size_t span);
+/* Guard the lowest page of n slots from first on; sets the bit in bare, from bit `at` on, of those which get a
+ * canary.  How many that are.  Under the ARENA lock. */
+uint32_t rt_guard_slots(char *first, uint32_t shift, uint32_t n, uint64_t *bare, uint32_t at);
+const char *rt_guard_name(void);
+/* In the guard of g's slot? */
+bool rt_is_guard(const struct g *g, uintptr_t addr);
+void rt_canary_check(struct g *g); /* RT_SLOT_BARE: fatal if it was overwritten */
+
+/* --- How deep stacks get (highwater.c) --- */
+
+/* A goroutine is being born on p, not for the first time in a while: have it measured when it ends? */
+void rt_mark_birth(struct p *p, struct g *g);
+/* RT_SLOT_FRESH: it has ended. */
+void rt_mark_death(struct p *p, struct g *g);
 
 #endif

@@ -140,7 +140,7 @@ static bool enter(weft_fn fn, void *arg)
 
 	if (!u)
 		return false;
-	if (!bounds(&u->m) || !rt_slots_take(&g, 1, &rc)) {
+	if (!bounds(&u->m) || !rt_slots_take(&g, 1, 0, &rc)) {
 		rt_lock(&lock);
 		u->taken = false;
 		rt_unlock(&lock);

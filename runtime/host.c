@@ -31,10 +31,10 @@ static int start_all(void)
 		rc = weft_host_scan_modules();
 	if (rc == 0)
 		rc = rt_signals_start();
-	if (rc == 0)
-		rc = rt_stacks_start(sched.opts.no_guard);
-	if (rc == 0)
+	if (rc == 0) {
+		rt_stacks_start();
 		rc = rt_rec_start(sched.opts.recorder_bytes);
+	}
 	if (rc == 0)
 		rc = rt_net_start();
 	if (rc == 0)

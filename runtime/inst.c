@@ -95,6 +95,16 @@ void weft_inst_preempt(weft_inst *inst, enum weft_preempt how)
 	st(&inst->preempt, (uint8_t)how);
 }
 
+int weft_inst_stack(weft_inst *inst, size_t bytes)
+{
+	uint32_t class = rt_stack_class(bytes);
+
+	if (class == RT_CLASSES)
+		return -EINVAL;
+	st(&inst->stack, (uint8_t) class);
+	return 0;
+}
+
 struct weft_inst *rt_inst_at(uint32_t number)
 {
 	return number < ld_acq(&n_table) ? ld_acq(&table[number]) : NULL;

@@ -146,6 +146,11 @@ static void empty(struct p *p)
 	st(&p->n_free, 0);
 	if (n)
 		rt_slots_give(p->free, n);
+	for (uint32_t i = 0; i < RT_CLASSES - 1; i++) {
+		n = ld(&p->free_big[i].n);
+		st(&p->free_big[i].n, 0);
+		rt_slots_give(p->free_big[i].g, n);
+	}
 }
 
 /* p is nobody's: retired, or idle if the aim has grown over it meanwhile. */

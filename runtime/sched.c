@@ -79,7 +79,7 @@ static inline void publish(struct m *m, struct g *g, uint32_t status)
 	st(&g->since_tsc, since(m));
 	st_rel(&g->status, status);
 	st(&g->tid, 0);
-	if (unlikely(g->unguarded))
+	if (unlikely(ld(&g->kind) & RT_SLOT_BARE))
 		rt_canary_check(g);
 	rt_seq_end(g);
 }

@@ -117,15 +117,16 @@ static void unavailable(struct weft_goroutine *w)
 /* From the address alone. */
 static uint32_t slot_of(const struct g *g)
 {
-	uint32_t n = ld_acq(&rt_n_arenas), i = 0; /* as in weft_snapshot_new() */
-	uintptr_t off = 0;
+	uint32_t n = ld_acq(&rt_n_arenas); /* as in weft_snapshot_new() */
 
-	for (; i < n; i++) {
-		off = (uintptr_t)g - (uintptr_t)ld_acq(&rt_arenas[i])->base;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct rt_arena *a = ld_acq(&rt_arenas[i]);
+		uintptr_t off = (uintptr_t)g - (uintptr_t)a->base;
+
 		if (off >> RT_SPAN_SHIFT == 0)
-			break;
+			return i * RT_SLOTS_PER_ARENA + (uint32_t)(off >> a->shift);
 	}
-	return i * RT_SLOTS_PER_ARENA + (uint32_t)(off >> RT_SLOT_SHIFT);
+	return n * RT_SLOTS_PER_ARENA;
 }
 
 /* False: no memory to put it aside. */

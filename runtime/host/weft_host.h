@@ -17,6 +17,10 @@ extern "C" {
 
 #define WEFT_MAXPROCS_LIMIT 256
 
+#define WEFT_NO_GUARD_MADVISE 1u
+#define WEFT_NO_GUARD_UFFD 2u
+#define WEFT_NO_GUARD_MPROTECT 4u
+
 struct weft_host_opts {
 	int maxprocs;            /* Ps, at most WEFT_MAXPROCS_LIMIT; 0: what the machine allows, looked at each
 				    second: the CPUs this process may run on, and no more than the tightest CPU
@@ -26,15 +30,17 @@ struct weft_host_opts {
 				    Beyond it goroutines queue */
 	int handoff_max;         /* threads that may run on after a hand-off at the end of their slice; 0: 4 x Ps + 8 */
 	bool preempt_by_signal;  /* of instances that do not say otherwise */
-	uint64_t max_goroutines; /* 0: 80 % of the memory limit / 4.5 KiB */
+	uint64_t max_goroutines; /* 0: as many as 80 % of the memory limit pay for: 4.5 KiB each, 5 KiB with a stack of
+				    256 KiB, 6.5 KiB with one of 1 MiB */
 	size_t recorder_bytes;   /* event ring chunk pool; 0: recorder off */
 	int64_t heap_rate;       /* weft_host_heap_rate() from the start */
 	uint64_t seed;           /* of choices by chance: select, whom to steal from, which blocks are sampled */
 	bool traceback_full;     /* fatal dumps print every goroutine, not at most 10,000 */
-	int no_guard;            /* tests only: pretend the kernel has no MADV guards */
-	int cpus;                /* tests only: how many CPUs to believe in; 0: ask */
-	const char *proc_root;   /* tests only: instead of /proc; NULL */
-	const char *sys_root;    /* tests only: put before every mount point of a control group; NULL */
+	unsigned no_guard;     /* tests only: WEFT_NO_GUARD_ bits, kinds of stack guards that the kernel is said not to
+				  have; counts at the first start of the process only */
+	int cpus;              /* tests only: how many CPUs to believe in; 0: ask */
+	const char *proc_root; /* tests only: instead of /proc; NULL */
+	const char *sys_root;  /* tests only: put before every mount point of a control group; NULL */
 
 	/* A line for the log.  instance may be NULL, goid 0.  Called from any thread, goroutines
 	 * included: must not wait, park or call weft_*. */
@@ -62,6 +68,9 @@ void weft_inst_plugin(weft_inst *inst, const char *plugin);
 /* How a goroutine of inst is made to share that runs for longer than its slice. */
 enum weft_preempt { WEFT_PREEMPT_DEFAULT, WEFT_PREEMPT_HANDOFF, WEFT_PREEMPT_SIGNAL };
 void weft_inst_preempt(weft_inst *inst, enum weft_preempt how);
+/* The stacks of its goroutines that are started from now on and name no size: bytes, rounded up to 64 KiB, 256 KiB
+ * or 1 MiB, the guard page included; without a call 64 KiB.  0, or -EINVAL: more than 1 MiB. */
+int weft_inst_stack(weft_inst *inst, size_t bytes);
 /* Goroutines of the instance that are alive.  Exact when it says 0 after weft_inst_cancel(). */
 uint64_t weft_inst_live(weft_inst *inst);
 /* End the context: every wait of every goroutine of inst that can be called off is.  Walks all

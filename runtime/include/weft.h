@@ -106,6 +106,8 @@ struct weft_go_opts {
 			     profiles: a string literal; NULL: the symbol */
 	size_t arg_size;  /* copy *arg to the new stack (at most WEFT_ARG_MAX); 0: pass the pointer */
 	weft_ctx *ctx;    /* to carry, of the same instance; NULL: the caller's */
+	size_t stack;     /* bytes, rounded up to 64 KiB, 256 KiB or 1 MiB, of which 4 KiB are the guard page;
+			     0: as the instance is configured (instances[].stack) */
 };
 #define WEFT_ARG_MAX 8192
 
@@ -114,10 +116,10 @@ struct weft_go_opts {
  * caller's context and labels.  Never waits.
  *   0
  *   -ENOMEM     no memory for a stack
- *   -EAGAIN     runtime.max_goroutines are alive
+ *   -EAGAIN     runtime.max_goroutines are alive, or all that memory pays for
  *   -ECANCELED, -ETIMEDOUT  the context is over
  *   -EINVAL     fn is NULL, opts->size unknown, arg_size above WEFT_ARG_MAX,
- *               opts->ctx of another instance
+ *               opts->ctx of another instance, opts->stack above 1 MiB
  *   -EPERM      a foreign thread outside weft_enter()
  */
 int weft_go(weft_fn fn, void *arg);

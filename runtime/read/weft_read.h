@@ -215,7 +215,7 @@ struct weft_counters {
 	uint32_t runq[256]; /* length per P */
 	uint64_t global_runq;
 	uint64_t stacks_mapped, stacks_in_use, stack_bytes_reserved, stacks_trimmed;
-	const char *guard;  /* "madvise", "mprotect", "canary" */
+	const char *guard;  /* "madvise", "userfaultfd", "mprotect", "canary" */
 	uint64_t unguarded; /* slots with a canary only */
 	uint64_t timers;
 	uint64_t recorder_bytes, recorder_events, recorder_dropped;
@@ -233,6 +233,19 @@ struct weft_counters {
 	int64_t started; /* CLOCK_REALTIME ns of weft_host_start() */
 };
 void weft_read_counters(struct weft_counters *out);
+
+/* How deep stacks got, by start function and size of stack.  Measured are whole pages, of goroutines that were the
+ * first on their stack and of a sample of the rest: when they end, and in weft_read_stack_look(). */
+#define WEFT_STACK_USE_MAX 1024 /* rows; what comes later is left out */
+struct weft_stack_use {
+	uint64_t fn;
+	uint64_t size, used; /* bytes: what there is without the guard page, the most that was used */
+	uint64_t looks;      /* how often one was measured */
+};
+size_t weft_read_stack_use(struct weft_stack_use *out, size_t cap);
+/* Measures those of the next n goroutines alive for which it can be said, from *at on: 0 at first.  True: there are
+ * more.  A microsecond each. */
+bool weft_read_stack_look(uint64_t *at, size_t n);
 
 /* System calls that were found blocking a P, by where they are made.  Fill at most cap; returns how many
  * there are. */

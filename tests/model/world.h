@@ -373,6 +373,7 @@ static struct g *world_g(void (*fn)(void *), void *arg)
 	mc_hint(&g->m, sizeof g->m);
 	/* An arena of its own, in which it is the first. */
 	a->base = (char *)g + RT_G_SIZE - RT_SLOT;
+	a->shift = RT_SLOT_SHIFT;
 	st(&a->opened, 64);
 	st(&a->used[0], 1);
 	st(&rt_arenas[n_gs], a);

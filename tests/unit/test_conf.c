@@ -209,9 +209,9 @@ static const struct {
 	{ "{\"a\\u0007\\\"\":1}", "f:1: [\"a\\u0007\\\"\"]: there is no such key; allowed here: " KEYS_TOP },
 	{ "{\"log\":{},\n\"log\":{}}",
 	  "f:2: log: this key stands twice in its object, in line 1 too; a key may stand once" },
-	{ INST("\"name\":\"a\",\"plugin\":\"p\",\"nam\":1"),
-	  "f:1: instances[0].nam: there is no such key; allowed here: name, plugin, config, preempt (did you mean "
-	  "\"name\"?)" },
+	{ INST("\"name\":\"a\",\"plugin\":\"p\",\"nam\":1"), "f:1: instances[0].nam: there is no such key; allowed "
+							     "here: name, plugin, config, preempt, stack (did you mean "
+							     "\"name\"?)" },
 	/* types and ranges */
 	{ "[]", "f:1: top level: this is a list; allowed: an object, { ... }" },
 	{ "{\"http\":null}", "f:1: http: this is null; allowed: an object" },

@@ -276,13 +276,13 @@ static void put_row(struct text *t, const struct conf_row *row)
 static void put_instances(struct text *t)
 {
 	static const char *const rest[] = { "", ",\"config\":null", ",\"config\":{}", ",\"preempt\":\"handoff\"",
-					    ",\"preempt\":null" };
+					    ",\"preempt\":null", ",\"stack\":\"1MiB\"" };
 	char buf[128];
 
 	put(t, ",\"instances\":[");
 	for (unsigned i = 0, n = below(5); i < n; i++) {
 		snprintf(buf, sizeof buf, "%s{\"name\":\"i%u\",\"plugin\":\"p%u.so\"%s", i ? "," : "", i, below(3),
-			 rest[below(5)]);
+			 rest[below(6)]);
 		put(t, buf);
 		if (!strchr(buf, 'f')) { /* neither config nor handoff */
 			put(t, ",\"config\":{\"x\":");
@@ -402,6 +402,7 @@ static void check_same(const struct conf *a, const struct conf *b)
 	ck_assert(a->runtime.maxprocs_floor == b->runtime.maxprocs_floor);
 	ck_assert_int_eq(a->runtime.max_goroutines, b->runtime.max_goroutines);
 	ck_assert_str_eq(a->runtime.preempt, b->runtime.preempt);
+	ck_assert_str_eq(a->runtime.stack, b->runtime.stack);
 	ck_assert_int_eq(a->runtime.handoff_max, b->runtime.handoff_max);
 	ck_assert_int_eq(a->runtime.max_threads, b->runtime.max_threads);
 	ck_assert_int_eq(a->runtime.init_timeout, b->runtime.init_timeout);
@@ -423,6 +424,7 @@ static void check_same(const struct conf *a, const struct conf *b)
 		ck_assert_str_eq(x->name, y->name);
 		ck_assert_str_eq(x->plugin, y->plugin);
 		ck_assert(same_string(x->preempt, y->preempt));
+		ck_assert(same_string(x->stack, y->stack));
 		ck_assert(same_node(x->config, y->config));
 	}
 }
