@@ -106,23 +106,23 @@ static inline uint32_t rt_colour(uint32_t slot)
 {
 	return (slot % RT_COLOURS) * RT_COLOUR_STEP;
 }
-static inline uintptr_t rt_slot_size(const struct g *g)
+RT_INLINE uintptr_t rt_slot_size(const struct g *g)
 {
 	return (uintptr_t)RT_SLOT << (ld(&g->kind) & RT_SLOT_SHIFT_BY);
 }
-static inline uint32_t rt_slot_class(const struct g *g)
+RT_INLINE uint32_t rt_slot_class(const struct g *g)
 {
 	return (ld(&g->kind) & RT_SLOT_SHIFT_BY) / RT_CLASS_STEP;
 }
-static inline uintptr_t rt_slot_base(const struct g *g)
+RT_INLINE uintptr_t rt_slot_base(const struct g *g)
 {
 	return (uintptr_t)g & -rt_slot_size(g);
 }
-static inline uintptr_t rt_stack_lo(const struct g *g) /* above the guard */
+RT_INLINE uintptr_t rt_stack_lo(const struct g *g) /* above the guard */
 {
 	return rt_slot_base(g) + RT_PAGE;
 }
-static inline uintptr_t rt_stack_hi(const struct g *g)
+RT_INLINE uintptr_t rt_stack_hi(const struct g *g)
 {
 	return (uintptr_t)g;
 }

@@ -203,7 +203,7 @@ const char *rt_guard_name(void)
 	return names[guard];
 }
 
-bool rt_is_guard(const struct g *g, uintptr_t addr)
+RT_NOSAN bool rt_is_guard(const struct g *g, uintptr_t addr)
 {
 	return addr >= rt_slot_base(g) && addr < rt_stack_lo(g);
 }
