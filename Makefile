@@ -247,7 +247,7 @@ check-build: all $(B)/unit $(B)/stress
 check-built: check-build
 	$(test) $(TESTS)
 
-SUITES := check-model check-abi check-install check-e2e check-boot
+SUITES := check-model check-abi check-install check-e2e check-boot check-vm
 .PHONY: check-build check-unit check-stress check-all $(SUITES)
 check-unit check-stress: check-%: $(B)/%
 	$(test) $*

@@ -112,6 +112,7 @@ static void tables(struct buf *b, const struct weft_counters *c)
 {
 	static const char guard[] = "weft_stack_guard";
 
+	gauge(b, "weft_goroutines_max", c->goroutines_max, "Goroutines that may exist at once, with stacks of 64 KiB.");
 	gauge(b, "weft_stacks_mapped", c->stacks_mapped, "Stack slots that have been opened.");
 	gauge(b, "weft_stacks_in_use", c->stacks_in_use, "Stack slots that hold a goroutine.");
 	gauge(b, "weft_stack_reserved_bytes", c->stack_bytes_reserved, "Address space of all stack slots.");

@@ -395,6 +395,7 @@ void rt_stack_counters(struct weft_counters *out)
 		out->stacks_in_use += living(i);
 	out->stack_bytes_reserved = (uint64_t)ld(&rt_n_arenas) << RT_SPAN_SHIFT;
 	out->stacks_trimmed = n_trimmed;
+	out->goroutines_max = limit < budget / class_is[0].cost ? limit : budget / class_is[0].cost;
 	out->guard = rt_guard_name();
 	out->unguarded = n_unguarded;
 	rt_unlock(&lock);

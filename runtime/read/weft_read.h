@@ -215,8 +215,9 @@ struct weft_counters {
 	uint32_t runq[256]; /* length per P */
 	uint64_t global_runq;
 	uint64_t stacks_mapped, stacks_in_use, stack_bytes_reserved, stacks_trimmed;
-	const char *guard;  /* "madvise", "userfaultfd", "mprotect", "canary" */
-	uint64_t unguarded; /* slots with a canary only */
+	const char *guard;       /* "madvise", "userfaultfd", "mprotect", "canary" */
+	uint64_t unguarded;      /* slots with a canary only */
+	uint64_t goroutines_max; /* that may live at once, with stacks of 64 KiB */
 	uint64_t timers;
 	uint64_t recorder_bytes, recorder_events, recorder_dropped;
 	uint64_t stack_table_used, stack_table_size, stack_table_lost;
