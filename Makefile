@@ -5,8 +5,9 @@
 #   make check                install what is missing, build, run all tests
 #   make V=release|debug|asan|tsan|cov   another variant, in a folder of its own
 #   make check-unit check-stress check-model check-abi check-install check-e2e     the parts of check
-#   make check-all            check in three variants, lint, check-boot, check-million; the stress for minutes
+#   make check-all            check in three variants, lint, check-boot, check-million; the stress for minutes; check-vm
 #   make check-boot check-million    under a real systemd; with 1,000,000 goroutines
+#   make check-vm             on Debian 12's kernel in a virtual machine
 #   make bench                measure, side by side with Go
 #   make lint                 format, static checks, layers, shell, man pages, units
 #   make install uninstall    DESTDIR= PREFIX=/usr/local
@@ -247,15 +248,19 @@ check-build: all $(B)/unit $(B)/stress
 check-built: check-build
 	$(test) $(TESTS)
 
-SUITES := check-model check-abi check-install check-e2e check-boot check-vm
-.PHONY: check-build check-unit check-stress check-all $(SUITES)
+SUITES := check-model check-abi check-install check-e2e check-boot
+.PHONY: check-build check-unit check-stress check-all check-vm $(SUITES)
 check-unit check-stress: check-%: $(B)/%
 	$(test) $*
 # What lands runs all of it; here the stress runs for longer in each variant.
 check-all:
 	$(Q)WEFT_STRESS_SECONDS=$(or $(WEFT_STRESS_SECONDS),120) .ci/run
+	$(Q)$(MAKE) --no-print-directory check-vm
 $(SUITES): check-%: all
 	$(test) $*
+check-vm: all
+	@tests/setup.sh vm
+	$(test) vm
 
 lint: all $(B)/compile_commands.json
 	$(test) lint

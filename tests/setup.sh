@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh run|check|lint... - installs what building and running, or testing, needs and is missing.
+# setup.sh run|check|vm - installs what building and running, or testing, needs and is missing.
 #
 # Debian 12, as root or with sudo: says what it installs, and installs it with the machine's own apt
 # sources.  Elsewhere: lists what is needed and stops.  Silent when nothing is missing.
@@ -46,6 +46,10 @@ for_check='
 	python3 python3
 	shellcheck shellcheck
 	valgrind valgrind'
+for_vm='
+	qemu-system-x86_64 qemu-system-x86
+	cpio cpio
+	mmdebstrap mmdebstrap'
 
 present() {
 	case $1 in
@@ -181,8 +185,9 @@ want_promtool() {
 case ${1:-} in
 run) list=$for_run ;;
 check) list=$for_run$for_check ;;
+vm) list=$for_run$for_vm ;;
 *)
-	echo "usage: tests/setup.sh run|check" >&2
+	echo "usage: tests/setup.sh run|check|vm" >&2
 	exit 2
 	;;
 esac

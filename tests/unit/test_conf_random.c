@@ -275,8 +275,12 @@ static void put_row(struct text *t, const struct conf_row *row)
 
 static void put_instances(struct text *t)
 {
-	static const char *const rest[] = { "", ",\"config\":null", ",\"config\":{}", ",\"preempt\":\"handoff\"",
-					    ",\"preempt\":null", ",\"stack\":\"1MiB\"" };
+	static const char *const rest[] = { "",
+					    ",\"config\":null",
+					    ",\"config\":{}",
+					    ",\"preempt\":\"handoff\"",
+					    ",\"preempt\":null",
+					    ",\"stack\":\"1MiB\"" };
 	char buf[128];
 
 	put(t, ",\"instances\":[");

@@ -1,5 +1,6 @@
 #!/bin/bash
 # What vm.sh runs inside, with 8 CPUs: 20-cpus.sh under control groups of version 2, 30-cgroup-v1.sh of version 1.
+# shellcheck source=inside.sh disable=SC1091 # there
 . /vm-inside
 
 auto() { # CPUS: what "auto" has come to
@@ -37,6 +38,7 @@ check "no quota: 8" auto 8
 before=$(ticks)
 check "all of them run goroutines again" wait_until 60 all_go_on "$before"
 check "the same process all the time" [ "$(property MainPID)" = "$pid" ]
+systemctl daemon-reload
 check "stops" systemctl stop weftd
 
 # 80 % of the limit, 4.5 KiB each

@@ -15,7 +15,7 @@ wait_until() { # SECONDS COMMAND...
 	done
 }
 property() { systemctl show -P "$1" weftd; }
-journal() { journalctl --sync; journalctl -q -u weftd -o cat "$@"; }
+journal() { journalctl --sync; journalctl -q -u weftd -o cat; }
 # Not by a pipe into grep -q: a journal cut off would count as failed.
 logged() { grep -Eqa -e "$1" <(journal); }
 get() { curl -sf --max-time 30 "http://127.0.0.1:6060$1"; }

@@ -1,5 +1,6 @@
 #!/bin/bash
 # What vm.sh runs inside for 10-userfaultfd.sh.
+# shellcheck source=inside.sh disable=SC1091 # there
 . /vm-inside
 
 N=100000

@@ -37,6 +37,7 @@ mkdir -p "$KEEP"
 KEEP=$(realpath "$KEEP")
 WORK=$(mktemp -d -t weft-vm.XXXXXX)
 QEMU=
+# shellcheck disable=SC2317 # the trap calls it
 finish() {
 	[ -z "$QEMU" ] || kill -KILL "$QEMU" 2>/dev/null || :
 	rm -rf "$WORK"
@@ -54,7 +55,7 @@ kernel() {
 	[ -n "$package" ] || return 1
 	(cd "$WORK" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg -x "$package"_*.deb kernel) >&2 || return 1
 	mv "$WORK"/kernel/boot/vmlinuz-* "$KEEP/vmlinuz"
-	rm -rf "$WORK"/*
+	rm -rf "${WORK:?}"/*
 }
 
 root() {
