@@ -22,14 +22,17 @@ import tempfile
 
 TOLERANCE, TOLERANCE_REC = 0.03, 0.10
 TRIES = 5
-# id, workload, N, K
+# id, workload, N, K, with the recorder on as well
 ROWS = [
-    ("switch", "switch", 20_000, None),
-    ("spawn", "spawn_join", 10_000, 1000),
-    ("spawn1", "spawn_join", 10_000, 1),
-    ("pingpong", "chan_pingpong", 10_000, None),
-    ("self", "chan_self", 20_000, 128),
-    ("buffered", "chan_buffered", 20_000, 128),
+    ("switch", "switch", 20_000, None, True),
+    ("spawn", "spawn_join", 10_000, 1000, True),
+    ("spawn1", "spawn_join", 10_000, 1, True),
+    ("pingpong", "chan_pingpong", 10_000, None, True),
+    ("self", "chan_self", 20_000, 128, True),
+    ("buffered", "chan_buffered", 20_000, 128, True),
+    ("selready8", "select_ready", 10_000, 8, False),
+    ("selblock8", "select_block", 8_000, 8, True),
+    ("rwmutex", "rwmutex", 40_000, 8, False),
 ]
 
 
@@ -53,7 +56,7 @@ def count(program, workload, n, k, recorder):
 
 
 def per_operation(program, row, recorder):
-    _, workload, n, k = row
+    _, workload, n, k, _ = row
     few, many = (min(count(program, workload, m, k, recorder) for _ in range(TRIES)) for m in (n, 3 * n))
     return (many - few) / (2 * n * 1.1)  # the warm-up runs a tenth more of each
 
@@ -82,7 +85,7 @@ def main():
     known = {} if update else load(table)
     counts, bad = {}, 0
     for row in ROWS:
-        for name, recorder in ((row[0], "0"), (row[0] + ".rec", str(16 << 20))):
+        for name, recorder in ((row[0], "0"), (row[0] + ".rec", str(16 << 20)))[: 2 if row[4] else 1]:
             counts[name] = now = per_operation(program, row, recorder)
             was, tolerance = known.get(name), TOLERANCE_REC if name.endswith(".rec") else TOLERANCE
             change = f"{now / was - 1:+7.1%}" if was else "    new"
