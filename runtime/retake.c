@@ -1,7 +1,7 @@
 /* retake.c - sysmon's look at one P that runs a goroutine: is it to be taken?
  *
  *   lent        the goroutine is in a declared blocking section.  Taken after SECTION when work waits, after IDLE
- *               when none does (so that work to come finds it).
+ *               when none does (so that work to come finds it).  Since when it is the section itself has noted.
  *   blocked     it sits in a system call that nobody has declared: its thread's CPU clock stands still from one
  *               look to the next, and the kernel says that the thread sleeps.  A thread that waits for a CPU has a
  *               clock that stands still as well, but does not sleep, so a goroutine that only computes is
@@ -11,6 +11,9 @@
  *               of which there are at most handoff_max: more would only slow each other down.  Where the instance
  *               says so, or none may be added, it is interrupted by signal (preempt.c); if it can't be, twice, the
  *               P is handed off after all.
+ *
+ * sysmon looks seldom where it finds nothing to do, as rarely as a call blocks; so nothing may depend on how many
+ * looks one call lasts for.
  *
  * What is handed off is handed off by rt_revoke(); refusals are counted by reason, once a slice.
  *
@@ -36,14 +39,13 @@ int64_t rt_slice_ns = RT_SLICE;
 static struct look {
 	const struct m *m;
 	uint64_t tick;
-	uint32_t section;
-	bool behind;            /* work stood behind it at the last look already */
-	int64_t since, lent_at; /* this goroutine; this section (0: in none) */
-	int64_t asked;          /* 0: not yet */
-	int64_t sent;           /* when a signal was sent that has not been answered; 0: none */
-	int tries;              /* signals answered with no */
-	bool capped;            /* that it may not be handed off has been counted */
-	int64_t clock;          /* CPU time of its thread at the last look; -1: not read yet */
+	bool behind;   /* work stood behind it at the last look already */
+	int64_t since; /* this goroutine */
+	int64_t asked; /* 0: not yet */
+	int64_t sent;  /* when a signal was sent that has not been answered; 0: none */
+	int tries;     /* signals answered with no */
+	bool capped;   /* that it may not be handed off has been counted */
+	int64_t clock; /* CPU time of its thread at the last look; -1: not read yet */
 } looks[WEFT_MAXPROCS_LIMIT];
 
 static _Atomic uint64_t taken[RT_LOST_N], refused[WEFT_REFUSED_N];
@@ -291,11 +293,13 @@ static bool ask(struct m *m, struct look *l, int64_t now)
 	return now - l->asked >= ASKED;
 }
 
-static bool look_running(struct m *m, struct p *p, struct look *l, int64_t now)
+static bool look_running(struct m *m, struct p *p, struct look *l, int64_t now, int64_t *next)
 {
 	bool waits = work_waits(m, p, now), still = stands_still(m, l);
 	int64_t ran = now - l->since;
 
+	if (waits && !ran)
+		*next = now + BLOCKED; /* however rare looks are: is it a call that blocks? */
 	if (still && ran >= (waits ? BLOCKED : IDLE) && hand_off_blocked(m))
 		return true;
 	if (!waits)
@@ -307,19 +311,25 @@ static bool look_running(struct m *m, struct p *p, struct look *l, int64_t now)
 	return ask(m, l, now) ? end_slice(m, l, now, still) : true;
 }
 
-static bool look_lent(struct m *m, struct p *p, struct look *l, int64_t now)
+/* Since when m is in its section; 0: it is no longer, or in another. */
+static int64_t section_began(const struct m *m)
 {
-	uint32_t section = ld(&m->sections);
+	uint32_t section = ld_acq(&m->sections);
+	uint64_t began = ld_acq(&ld(&m->cur)->since_tsc);
 
-	if (!l->lent_at || l->section != section) {
-		l->lent_at = now;
-		l->section = section;
-		return false;
-	}
-	return now - l->lent_at >= (work_waits(m, p, now) ? SECTION : IDLE) && take_lent(m);
+	return ld(&m->own) == RT_LENT && ld(&m->sections) == section ? rt_tsc_to_ns(began) : 0;
 }
 
-bool rt_look_at_p(struct p *p, int64_t now)
+/* One look is enough, however rare they are: waiting for a second look at the same section, as those in a row are
+ * shorter than sysmon's pause, would never be over. */
+static bool look_lent(struct m *m, struct p *p, int64_t now)
+{
+	int64_t began = section_began(m);
+
+	return began && now - began >= (work_waits(m, p, now) ? SECTION : IDLE) && take_lent(m);
+}
+
+bool rt_look_at_p(struct p *p, int64_t now, int64_t *next)
 {
 	struct m *m = ld(&p->m);
 	struct look *l = &looks[p->id];
@@ -329,14 +339,11 @@ bool rt_look_at_p(struct p *p, int64_t now)
 		l->m = NULL;
 		return false;
 	}
-	if (l->m != m || l->tick != tick) {
+	if (l->m != m || l->tick != tick)
 		*l = (struct look){ .m = m, .tick = tick, .since = now, .clock = -1 };
-		return false;
-	}
 	if (ld(&m->own) == RT_LENT)
-		return look_lent(m, p, l, now);
-	l->lent_at = 0;
-	return look_running(m, p, l, now);
+		return look_lent(m, p, now);
+	return look_running(m, p, l, now, next);
 }
 
 /* --- For others ------------------------------------------------------------------------------------ */

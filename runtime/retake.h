@@ -4,8 +4,8 @@
 
 #include "rt.h"
 
-/* sysmon: look at p; true: something was done. */
-bool rt_look_at_p(struct p *p, int64_t now);
+/* sysmon: look at p; true: something was done.  *next becomes earlier where another look is due by then. */
+bool rt_look_at_p(struct p *p, int64_t now, int64_t *next);
 void rt_retake_start(void);
 extern int64_t rt_slice_ns; /* tests change it */
 

@@ -97,6 +97,39 @@ START_TEST(a_p_lent_in_a_section_runs_others)
 }
 END_TEST
 
+static void nap(void *declared)
+{
+	if (declared)
+		weft_block_enter();
+	usleep(5000);
+	if (declared)
+		weft_block_exit();
+}
+
+static void spin_for_100_ms(void *arg)
+{
+	for (int64_t end = weft_now() + 100 * WEFT_MS; weft_now() < end;)
+		;
+	for (int i = 0; i < 50; i++)
+		weft_go(nap, arg);
+}
+
+/* sysmon has come to look each 10 ms meanwhile, and sees a new one every time. */
+START_TEST(calls_in_a_row_lose_their_p_although_each_is_short)
+{
+	struct weft_counters c = { 0 };
+
+	rtest_begin(1);
+	for (int i = 0; i < 20 && (_i ? c.handoffs_section : c.handoffs_blocked) < 5; i++) {
+		rtest_run(spin_for_100_ms, _i ? inst : NULL);
+		rtest_wait_gone();
+		weft_read_counters(&c);
+	}
+	ck_assert_uint_ge(_i ? c.handoffs_section : c.handoffs_blocked, 5);
+	rtest_end();
+}
+END_TEST
+
 static bool is_in_section(void *arg)
 {
 	(void)arg;
@@ -550,6 +583,7 @@ Suite *test_block(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_p_lent_in_a_section_runs_others);
+	tcase_add_loop_test(t, calls_in_a_row_lose_their_p_although_each_is_short, 0, 2);
 	tcase_add_test(t, a_section_is_seen_with_the_stack_it_was_entered_from);
 	tcase_add_test(t, a_short_section_keeps_its_p);
 	tcase_add_test(t, sections_nest_and_waits_end_them);
