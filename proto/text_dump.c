@@ -40,6 +40,8 @@ static void header(struct buf *out, const struct weft_goroutine *g, int64_t now)
 		buf_str(out, " (approx.)");
 	if (minutes >= 1)
 		buf_fmt(out, ", %" PRId64 " minutes", minutes);
+	if (g->flags & WEFT_GF_LOCKED)
+		buf_str(out, ", locked to thread");
 	buf_str(out, "]:\n");
 }
 

@@ -44,13 +44,16 @@ static void lend(struct m *m)
 }
 
 /* Only a lasting section is passed on here: otherwise the P lies there for whoever needs it. */
-void rt_section_begin(struct m *m, void *frame, bool lasting)
+struct m *rt_section_begin(struct m *m, void *frame, bool lasting)
 {
 	struct g *g = ld(&m->cur);
-	struct p *p = ld(&m->p);
+	struct p *p;
 
 	if (unlikely(g->marks & RT_ASYNC) && !m->plocks)
 		rt_pin_change(m, g); /* it calls us: it may go elsewhere again */
+	if (unlikely(ld(&m->n_homes)) && !(g->marks & RT_PINNED) && !m->plocks)
+		m = rt_elsewhere(m); /* whose home this is shall not wait for it */
+	p = ld(&m->p);
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_SYSCALL_BEGIN, 0, ld(&g->id), ld(&g->id), rt_stack_here(m, frame), ++p->trace_seq);
@@ -61,6 +64,7 @@ void rt_section_begin(struct m *m, void *frame, bool lasting)
 	st_rel(&m->in_rt, 0);
 	if (lasting && (p = rt_retake(m)))
 		rt_p_pass(p);
+	return m;
 }
 
 /* Take the P back that was lent.  False: somebody else has it; rt_enter_slow() sees to the rest. */
@@ -99,7 +103,7 @@ RT_NOINLINE void weft_block_enter(void)
 		g->sections = 0;
 	}
 	if (!g->sections++)
-		rt_section_begin(rt_enter(m), __builtin_frame_address(0), false);
+		(void)rt_section_begin(rt_enter(m), __builtin_frame_address(0), false);
 }
 
 void weft_block_exit(void)

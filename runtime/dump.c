@@ -177,7 +177,8 @@ RT_NOSAN static const char *state_word(int status, int reason, unsigned flags)
 	}
 }
 
-RT_NOSAN static void put_state(struct rt_dump *d, const char *word, bool waiting, int64_t since, uint32_t instance)
+RT_NOSAN static void put_state(struct rt_dump *d, const char *word, bool waiting, int64_t since, bool locked,
+			       uint32_t instance)
 {
 	int64_t minutes = since > 0 ? (d->now - since) / (60 * WEFT_SEC) : 0;
 	const char *name = instance ? weft_read_instance(instance) : NULL;
@@ -188,6 +189,8 @@ RT_NOSAN static void put_state(struct rt_dump *d, const char *word, bool waiting
 		rt_out_u64(&d->out, (uint64_t)minutes);
 		rt_out_str(&d->out, " minutes");
 	}
+	if (locked)
+		rt_out_str(&d->out, ", locked to thread");
 	if (name && *name) {
 		rt_out_str(&d->out, ", instance=");
 		put_text(&d->out, name);
@@ -214,7 +217,8 @@ RT_NOSAN static void put_header(struct rt_dump *d)
 	rt_out_str(&d->out, "goroutine ");
 	rt_out_u64(&d->out, g->id);
 	rt_out_str(&d->out, " [");
-	put_state(d, state_word(g->status, g->reason, g->flags), g->status == WEFT_G_WAITING, g->since, g->instance);
+	put_state(d, state_word(g->status, g->reason, g->flags), g->status == WEFT_G_WAITING, g->since,
+		  g->flags & WEFT_GF_LOCKED, g->instance);
 	put_labels(d, d->labels, &g->labels);
 	rt_out_str(&d->out, "]:\n");
 	d->printed++;
@@ -277,7 +281,7 @@ RT_NOSAN static void put_running(struct rt_dump *d, const struct g *g)
 {
 	bool known = ask(d, g);
 
-	d->g.flags = known ? d->answer.flags : 0;
+	d->g.flags = (known ? d->answer.flags : 0) | (d->g.flags & WEFT_GF_LOCKED);
 	put_header(d);
 	if (known)
 		put_frames(d, d->answer.pc, d->answer.depth, d->answer.flags, false);
@@ -362,7 +366,8 @@ RT_NOSAN static void put_groups(struct rt_dump *d)
 		rt_out_str(&d->out, " like goroutine ");
 		rt_out_u64(&d->out, e->id);
 		rt_out_str(&d->out, " [");
-		put_state(d, state_word(e->status, e->reason, 0), e->status == WEFT_G_WAITING, e->since, e->instance);
+		put_state(d, state_word(e->status, e->reason, 0), e->status == WEFT_G_WAITING, e->since, false,
+			  e->instance);
 		rt_out_str(&d->out, "]:\n");
 		put_frames(d, e->pc, e->depth, e->flags, true);
 		put_created(d, e->created, e->parent);

@@ -348,7 +348,7 @@ struct g *rt_foreign_g(void)
 		g = rt_map(sizeof *g);
 	if (!g)
 		rt_fatal("no memory for a foreign thread's wait");
-	g->foreign = 1;
+	g->marks = RT_FOREIGN;
 	pthread_setspecific(foreign_key, g);
 	foreign = g;
 	return g;

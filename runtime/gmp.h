@@ -29,6 +29,7 @@
 #define RT_ASYNC 2u    /* ... because it was interrupted or waits with a lock: until it next waits without */
 #define RT_PLOCKS 4u   /* it waits with g->plocks locks of pthread's */
 #define RT_SECTIONS 8u /* it has been in a blocking section: g->sections counts */
+#define RT_FOREIGN 16u /* a thread that is no M: woken through g->note */
 
 /* What is unusual about its slot: g->kind.  Written before its id is published, FRESH also taken away when it dies. */
 #define RT_SLOT_BARE 1u     /* only a canary below its stack */
@@ -55,7 +56,6 @@ struct g {
 	_Atomic int tid;              /* of the thread, likewise */
 	_Atomic uint8_t kind;         /* of slot, RT_SLOT_ bits below; 0 for most.  Constant for a life */
 	uint8_t uncreated;            /* its GO_CREATE record is still to be written, by who starts it */
-	uint8_t foreign;              /* a thread that is no M: woken through `note` */
 	uint8_t marks;                /* RT_PINNED and so on; 0 for most */
 
 	/* Identity: written before id is published (release), constant for that life. */
@@ -147,14 +147,15 @@ enum rt_lost {
 
 /* What rt_arrive() does with the goroutine that was left. */
 enum rt_after {
-	RT_AFTER_NOTHING, /* it was the scheduler */
-	RT_AFTER_PARK,    /* waiting; drop the lock */
-	RT_AFTER_TIMED,   /* waiting; drop the lock; arm a timer */
-	RT_AFTER_SELECT,  /* likewise, with several locks */
-	RT_AFTER_YIELD,   /* to the tail of the run queue */
-	RT_AFTER_GLOBAL,  /* to the global queue (it lost its P, or its slice is over) */
-	RT_AFTER_PREEMPT, /* likewise, behind all others */
-	RT_AFTER_EXIT,    /* dead */
+	RT_AFTER_NOTHING,   /* it was the scheduler */
+	RT_AFTER_PARK,      /* waiting; drop the lock */
+	RT_AFTER_TIMED,     /* waiting; drop the lock; arm a timer */
+	RT_AFTER_SELECT,    /* likewise, with several locks */
+	RT_AFTER_YIELD,     /* to the tail of the run queue */
+	RT_AFTER_GLOBAL,    /* to the global queue (it lost its P, or its slice is over) */
+	RT_AFTER_PREEMPT,   /* likewise, behind all others */
+	RT_AFTER_ELSEWHERE, /* likewise, before all others, and the P goes to another M */
+	RT_AFTER_EXIT,      /* dead */
 };
 
 struct rt_blocked;

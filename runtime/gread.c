@@ -65,6 +65,13 @@ RT_NOSAN static void walk_section(const struct g *g, uintptr_t sp, struct weft_g
 	out->depth = rt_unwind(regs, rt_stack_lo(g), rt_stack_hi(g), out->pc, WEFT_STACK_MAX, &out->flags);
 }
 
+RT_NOSAN static bool is_locked(const struct g *g)
+{
+	uint8_t marks = *(const volatile uint8_t *)&g->marks;
+
+	return (marks & (RT_PINNED | RT_ASYNC)) == RT_PINNED || marks & RT_PLOCKS;
+}
+
 RT_NOSAN enum rt_look rt_g_look(const struct g *g, struct weft_goroutine *out, uint64_t *labels)
 {
 	for (int i = 0; i < TRIES; i++) {
@@ -79,7 +86,7 @@ RT_NOSAN enum rt_look rt_g_look(const struct g *g, struct weft_goroutine *out, u
 		out->reason = (int)RT_G_REASON(status);
 		out->since = rt_tsc_to_ns(ld(&g->since_tsc));
 		out->tid = ld(&g->tid);
-		out->flags = 0;
+		out->flags = is_locked(g) ? WEFT_GF_LOCKED : 0;
 		out->depth = 0;
 		out->syscall = 0;
 		out->syscall_arg = 0;

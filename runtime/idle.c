@@ -185,6 +185,15 @@ void rt_stop_spinning(struct m *m)
 
 /* --- Waking workers ---------------------------------------------------------------------------------------------- */
 
+bool rt_idle_m_is(const struct m *m) /* under sched.lock */
+{
+	const struct m *i = sched.idle_ms;
+
+	while (i && i != m)
+		i = i->idle_next;
+	return i || ld(&sched.poller) == m;
+}
+
 bool rt_idle_m_remove(struct m *m) /* under sched.lock */
 {
 	for (struct m **at = &sched.idle_ms; *at; at = &(*at)->idle_next) {

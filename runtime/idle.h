@@ -22,6 +22,14 @@ extern int64_t rt_spare_ns; /* how long an M idles that nobody needs; tests shor
 
 /* pin.c: m, with a P, has picked g, which is pinned to another M.  m may have lost its P to that one. */
 void rt_send_home(struct m *m, struct g *g);
+/* g, pinned, was just made runnable: on its home, at once if that and a P idle. */
+void rt_ready_home(struct g *g);
+/* Give m's P to an M that nobody is pinned to, if one is to be had. */
+void rt_p_move(struct m *m);
+/* g, pinned, was just made runnable: to its home, at once if that and a P idle. */
+void rt_ready_home(struct g *g);
+/* Give m's P to an M that nobody is pinned to, if one is to be had. */
+void rt_p_move(struct m *m);
 struct g *rt_pinned_get(struct m *m);         /* the next of m's own queue, or NULL */
 uint32_t rt_pinned_give_back(struct m *m);    /* under sched.lock: to the global queue; how many */
 void rt_global_put_first(struct g *g);        /* ahead of all others */

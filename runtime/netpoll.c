@@ -526,7 +526,7 @@ void rt_net_purge(void)
 		rt_lock(&f->lock);
 		for (int d = 0; d < 2; d++) {
 			for (struct rt_fd_waiter *w = f->dir[d].first; w; w = w->next) {
-				if (!w->g->foreign || !rt_wait_win(w->g, w->number))
+				if (!(w->g->marks & RT_FOREIGN) || !rt_wait_win(w->g, w->number))
 					continue;
 				*end = w->g;
 				end = &w->g->next;

@@ -1,14 +1,18 @@
 /* pin.c - goroutines that run on one thread only.
  *
- * A pinned goroutine (RT_PINNED) stands in the same queues as all others and may be taken from them by any worker,
- * which then sends it home, to the M it is pinned to:
+ * A pinned goroutine (RT_PINNED) that is made runnable goes home, to the M it is pinned to:
  *
- *	home idles		it gets the worker's P and the goroutine, and runs at once
- *	home runs others	the goroutine joins home's own queue, looked at each TURN (idle.c)
+ *	home idles		it gets an idle P and the goroutine, and runs at once; when no P idles the goroutine
+ *goes to the head of the global queue, and who takes it there gives home its P home runs others	the goroutine
+ *joins home's own queue, looked at each TURN (idle.c)
  *	home has no P		likewise; before home idles it puts them back, at the head of the global queue
  *
- * So an M whose pinned goroutine waits goes on to run others; one of those that never comes back keeps the pinned
- * one waiting.  An M ends with the last goroutine that is pinned to it, when that returns without unlocking.
+ * One that yields, or lost its P, stands in the same queues as all others, and is sent home by who takes it.
+ *
+ * So an M whose pinned goroutine waits goes on to run others.  One of those that blocks the thread would keep the
+ * pinned one waiting: before it enters a declared section it goes to another thread (rt_elsewhere()).  Whoever blocks
+ * undeclared, or computes and cannot be interrupted, does keep it waiting.  An M ends with the last goroutine that is
+ *pinned to it, when that returns without unlocking.
  *
  * home's queue and the way it idles are under sched.lock, so none is left behind by one that goes to sleep. */
 #include "idle.h"
@@ -42,6 +46,48 @@ void rt_send_home(struct m *m, struct g *g)
 	home->stray = g;
 	rt_unlock(&sched.lock);
 	rt_idle_m_wake(home);
+}
+
+void rt_ready_home(struct g *g)
+{
+	struct m *home = g->pin;
+
+	rt_lock(&sched.lock);
+	if (!rt_idle_m_is(home)) {
+		put(home, g);
+		rt_unlock(&sched.lock);
+		return;
+	}
+	if (!sched.idle_ps) {
+		rt_unlock(&sched.lock);
+		rt_global_put_first(g);
+		rt_wake_one(); /* one may idle by now */
+		return;
+	}
+	(void)rt_idle_m_remove(home);
+	home->next_p = rt_idle_p_get();
+	home->stray = g;
+	rt_unlock(&sched.lock);
+	rt_idle_m_wake(home);
+}
+
+void rt_p_move(struct m *m)
+{
+	struct p *p = rt_p_release(m);
+	struct m *other;
+
+	rt_lock(&sched.lock);
+	for (other = sched.idle_ms; other && ld(&other->n_homes); other = other->idle_next)
+		;
+	if (other)
+		(void)rt_idle_m_remove(other);
+	rt_unlock(&sched.lock);
+	if (other) {
+		other->next_p = p;
+		rt_idle_m_wake(other);
+	} else if (rt_m_new(p, false) < 0) {
+		rt_p_acquire(m, p); /* then it stays here */
+	}
 }
 
 struct g *rt_pinned_get(struct m *m)

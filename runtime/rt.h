@@ -95,8 +95,8 @@ void rt_unborrow(struct m *m);
 /* --- Blocking sections (block.c) --- */
 
 /* The current goroutine enters a section on behalf of the function with that frame, which lasts as long; m is in the
- * runtime, and out of it afterwards.  lasting: known to take long, so the P is given away at once. */
-void rt_section_begin(struct m *m, void *frame, bool lasting);
+ * runtime, and out of it afterwards.  lasting: known to take long, so the P is given away at once.  The M it is on. */
+struct m *rt_section_begin(struct m *m, void *frame, bool lasting);
 /* And leaves it: m is out of the runtime, and in it, with a P, afterwards: perhaps another M. */
 struct m *rt_section_leave(struct m *m);
 /* Take the P back that was lent; false: it is gone. */
@@ -128,12 +128,14 @@ void rt_yield(struct m **m);
 struct rt_next rt_exit(struct m *m); /* the last that rt_g_main() does */
 struct m *rt_requeue(struct m *m);
 struct m *rt_preempt(struct m *m);
+struct m *rt_elsewhere(struct m *m); /* go on on another M, with the same P, if one is to be had */
 void rt_arrive(struct m *m);
 void rt_loop(struct m *m);
 void rt_p_acquire(struct m *m, struct p *p);
-struct p *rt_idle_p_get(void);      /* under sched.lock */
-bool rt_idle_m_remove(struct m *m); /* under sched.lock */
-void rt_idle_m_poke(void);          /* let an idle M look around and lie down again */
+struct p *rt_idle_p_get(void);        /* under sched.lock */
+bool rt_idle_m_is(const struct m *m); /* under sched.lock; does it? */
+bool rt_idle_m_remove(struct m *m);   /* under sched.lock */
+void rt_idle_m_poke(void);            /* let an idle M look around and lie down again */
 /* Start P p (the caller's) on some M; spinning: counted in n_spinning already.  No M to be had: p idles. */
 void rt_run_p(struct p *p, bool spinning);
 /* Pass on a P that was taken from an M: to work if there is some, else to the idle ones.  Any thread. */

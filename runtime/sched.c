@@ -24,6 +24,7 @@ struct rt_sched sched;
 
 static void ready(struct m *m, struct g *g, int outcome, enum rt_how how, uint64_t waker, uint32_t stack);
 static inline void arrive(struct m *m);
+static void put_next(struct m *m, struct p *p, struct g *g);
 
 /* --- Switching ----------------------------------------------------------------------------------- */
 
@@ -197,6 +198,12 @@ static RT_NOINLINE void arrive_other(struct m *m)
 		rt_global_put(g, g, 1);
 		rt_wake_one();
 		return;
+	case RT_AFTER_ELSEWHERE:
+		m->after = RT_AFTER_NOTHING;
+		publish(m, g, RT_G_RUNNABLE);
+		put_next(m, ld(&m->p), g);
+		rt_p_move(m);
+		return;
 	case RT_AFTER_EXIT:
 		m->after = RT_AFTER_NOTHING;
 		sane_death(g);
@@ -305,16 +312,9 @@ static void put_next(struct m *m, struct p *p, struct g *g)
 	(void)m;
 }
 
-/* waker: whose doing it is (0: the scheduler's); stack: where. */
-static inline void ready(struct m *m, struct g *g, int outcome, enum rt_how how, uint64_t waker, uint32_t stack)
+/* What readers see of it. */
+static inline void show_ready(struct m *m, struct g *g, uint64_t waker, uint32_t stack)
 {
-	struct p *p = m ? ld(&m->p) : NULL;
-
-	g->outcome = outcome;
-	if (unlikely(g->foreign)) {
-		rt_note_wake(&g->note);
-		return;
-	}
 	if (rt_rec_on && m)
 		rt_record(m, RT_EV_GO_UNBLOCK, 0, waker, ld(&g->id), stack, rt_trace_seq(g, 1));
 	else if (rt_rec_on)
@@ -326,6 +326,30 @@ static inline void ready(struct m *m, struct g *g, int outcome, enum rt_how how,
 		rt_woken_from_outside(g);
 	}
 	st(&g->status, RT_G_RUNNABLE);
+}
+
+/* A thread that is no M, or one that runs on an M other than m only. */
+static RT_COLD void ready_odd(struct m *m, struct g *g, uint64_t waker, uint32_t stack)
+{
+	if (g->marks & RT_FOREIGN) {
+		rt_note_wake(&g->note);
+		return;
+	}
+	show_ready(m, g, waker, stack);
+	rt_ready_home(g);
+}
+
+/* waker: whose doing it is (0: the scheduler's); stack: where. */
+static inline void ready(struct m *m, struct g *g, int outcome, enum rt_how how, uint64_t waker, uint32_t stack)
+{
+	struct p *p = m ? ld(&m->p) : NULL;
+
+	g->outcome = outcome;
+	if (unlikely(g->marks & (RT_FOREIGN | RT_PINNED)) && (g->marks & RT_FOREIGN || !p || g->pin != m)) {
+		ready_odd(m, g, waker, stack);
+		return;
+	}
+	show_ready(m, g, waker, stack);
 	if (unlikely(!p)) {
 		rt_global_put(g, g, 1);
 		rt_wake_one();
@@ -347,7 +371,7 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 
 	if (!rt_rec_on && m && rt_block_on())
 		m->tsc = rt_tsc();
-	if (rt_rec_on && m && !g->foreign) {
+	if (rt_rec_on && m && !(g->marks & RT_FOREIGN)) {
 		struct g *cur = ld(&m->cur);
 
 		m->tsc = rt_tsc();
@@ -497,6 +521,12 @@ struct m *rt_requeue(struct m *m)
 
 	m->after = RT_AFTER_GLOBAL;
 	return m->plocks ? switch_odd(m, g, &m->g0) : switch_to(m, &m->g0);
+}
+
+struct m *rt_elsewhere(struct m *m)
+{
+	m->after = RT_AFTER_ELSEWHERE;
+	return switch_to(m, &m->g0);
 }
 
 /* For rt_g_entry, which switches when all calls of the goroutine have returned. */

@@ -39,7 +39,7 @@ static weft_ctx *ctx_of(const struct select *s, const struct weft_case *c)
 {
 	weft_ctx *ctx = c->op == WEFT_OP_DONE ? (weft_ctx *)c->on : NULL;
 
-	return ctx && ctx != &rt_ctx_none && (s->g->foreign || !rt_ctx_carried(ctx, s->g)) ? ctx : NULL;
+	return ctx && ctx != &rt_ctx_none && ((s->g->marks & RT_FOREIGN) || !rt_ctx_carried(ctx, s->g)) ? ctx : NULL;
 }
 
 /* --- Checking, locking --------------------------------------------------------------------------------------- */
@@ -312,7 +312,7 @@ static int unqueue_all(struct select *s)
 /* Nobody served us: the time is over, or the context. */
 static int gave_up(const struct select *s, int outcome, int64_t until)
 {
-	int err = s->g->foreign ? 0 : rt_ctx_err(ld(&s->g->ctx));
+	int err = s->g->marks & RT_FOREIGN ? 0 : rt_ctx_err(ld(&s->g->ctx));
 
 	if (outcome == -ETIMEDOUT && s->after >= 0 && (!err || rt_now() >= until))
 		return answer(s, s->after, 0);

@@ -224,7 +224,7 @@ static void take_answer(struct weft_snapshot *s)
 		a->w.reason = 0;
 	}
 	a->w.tid = c->tid;
-	a->w.flags = c->flags;
+	a->w.flags = c->flags | (a->w.flags & WEFT_GF_LOCKED);
 	a->w.syscall = c->syscall;
 	a->w.syscall_arg = c->syscall_arg;
 	a->w.depth = c->depth;

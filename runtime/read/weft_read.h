@@ -69,7 +69,8 @@ enum {
 	WEFT_GF_APPROX = 2,      /* frames found by search: caller may be missing */
 	WEFT_GF_UNAVAILABLE = 4, /* it ran and did not answer in time: no frames */
 	WEFT_GF_CUT = 8,         /* deeper than WEFT_STACK_MAX: the root side is missing */
-	WEFT_GF_BLOCKED = 16,    /* in a system call: `syscall` holds its number */
+	WEFT_GF_LOCKED = 32,  /* it goes on on its own thread only: locked to it, or waiting with a lock of pthread's */
+	WEFT_GF_BLOCKED = 16, /* in a system call: `syscall` holds its number */
 };
 struct weft_goroutine {
 	uint64_t id, parent; /* parent 0: started by the host */

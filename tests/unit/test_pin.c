@@ -164,6 +164,73 @@ START_TEST(returning_while_locked_ends_the_thread)
 }
 END_TEST
 
+static int pipe_fd[2];
+static _Atomic int section_tid;
+static _Atomic uint64_t locked_id;
+static void blocks_in_a_section(void *arg)
+{
+	char c;
+
+	(void)arg;
+	WEFT_BLOCKING
+	{
+		section_tid = gettid();
+		(void)!read(pipe_fd[0], &c, 1);
+	}
+}
+static void waits_locked(void *arg)
+{
+	int64_t v;
+
+	(void)arg;
+	weft_lock_thread();
+	first_tid = gettid();
+	locked_id = weft_goid();
+	ck_assert_int_eq(weft_go(blocks_in_a_section, NULL), 0);
+	ck_assert_int_eq(weft_chan_recv(chan, &v, sizeof v), 1);
+	woke_tid = gettid();
+	weft_unlock_thread();
+}
+static bool is_set(void *arg)
+{
+	return *(_Atomic int *)arg != 0;
+}
+static bool is_locked(uint64_t id)
+{
+	struct weft_snapshot *s = weft_snapshot_new();
+	struct weft_goroutine g;
+	bool locked = false;
+
+	while (weft_snapshot_next(s, &g) > 0)
+		locked |= g.id == id && g.flags & WEFT_GF_LOCKED;
+	weft_snapshot_free(s);
+	return locked;
+}
+
+/* With one P the other can only run on the locked one's thread, and would sleep there. */
+START_TEST(a_section_of_another_does_not_keep_a_locked_goroutine_waiting)
+{
+	int64_t v = 1;
+
+	ck_assert_int_eq(pipe(pipe_fd), 0);
+	rtest_begin(1);
+	chan = weft_chan_new(8, 0);
+	weft_go_in(inst, waits_locked, NULL);
+	rtest_wait(is_set, &section_tid, "the other is in its section");
+	rtest_wait_parked(locked_id, RT_WAIT_CHAN_RECV);
+	ck_assert(is_locked(locked_id));
+	ck_assert_int_ne(section_tid, first_tid);
+
+	ck_assert_int_eq(weft_chan_send(chan, &v, sizeof v), 0);
+	rtest_wait(is_set, &woke_tid, "the locked one goes on");
+	ck_assert_int_eq(woke_tid, first_tid);
+	ck_assert_int_eq(write(pipe_fd[1], "x", 1), 1);
+	rtest_wait_gone();
+	weft_chan_free(chan);
+	rtest_end();
+}
+END_TEST
+
 Suite *test_pin(void);
 Suite *test_pin(void)
 {
@@ -173,6 +240,7 @@ Suite *test_pin(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_locked_goroutine_stays_on_its_thread_whatever_happens);
 	tcase_add_test(t, others_run_on_its_thread_while_it_waits);
+	tcase_add_test(t, a_section_of_another_does_not_keep_a_locked_goroutine_waiting);
 	tcase_add_test(t, returning_while_locked_ends_the_thread);
 	suite_add_tcase(s, t);
 	return s;

@@ -146,7 +146,7 @@ static void uses_everything(void *arg)
 		n_wrong += memcmp(&in, &out, sizeof in) != 0;
 		if (rtest_random(&rng) % 64 == 0) {
 			/* from which it comes back without a P, to another thread */
-			rt_section_begin(rt_enter(rt_self()), __builtin_frame_address(0), true);
+			(void)rt_section_begin(rt_enter(rt_self()), __builtin_frame_address(0), true);
 			usleep(200);
 			rt_leave(rt_section_leave(rt_self()));
 			n_moves += gettid() != tid;
