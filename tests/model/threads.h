@@ -52,6 +52,7 @@ static int parked(void)
 	st(&runnable[self], 0);
 	return gs[self].outcome;
 }
+#ifndef THREADS_CALLED_OFF /* else bare.h has it */
 int rt_park(struct m **m, enum rt_wait reason, struct rt_lock *drop)
 {
 	(void)m, (void)reason;
@@ -59,6 +60,7 @@ int rt_park(struct m **m, enum rt_wait reason, struct rt_lock *drop)
 		rt_unlock(drop);
 	return parked();
 }
+#endif
 void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 {
 	(void)m, (void)how;
