@@ -105,6 +105,8 @@ void weft_read_mallocs(uint64_t *calls, uint64_t *bytes)
 
 void weft_host_trim(void)
 {
+	if (sched.running)
+		rt_stacks_trim();
 	(void)malloc_trim(0);
 }
 

@@ -114,8 +114,8 @@ void weft_host_heap_rate(int64_t rate);
 /* From now on count calls of malloc() and its kin, for weft_read_mallocs(): makes each dearer.  -ENOTSUP in builds with
  * a sanitizer. */
 int weft_host_count_mallocs(void);
-/* Give back to the system what the allocator holds in reserve.  May take milliseconds for each GiB, in which
- * others wait that allocate: not on the loop. */
+/* Give back to the system what the allocator and goroutines that have ended hold in reserve.  May take milliseconds
+ * for each GiB, in which others wait that allocate: not on the loop. */
 void weft_host_trim(void);
 
 /* A thread of the embedder's own: gives it a name for samples and dumps, its stack bounds, and an
