@@ -50,6 +50,8 @@ bool weft_read_prof(enum weft_prof which, uint32_t *at, struct weft_prof_sample 
 	if (which == WEFT_PROF_BLOCK || which == WEFT_PROF_MUTEX) {
 		whole_events(&out->value[0]);
 		trim(out);
+	} else if (which == WEFT_PROF_HEAP && out->depth && weft_read_is_runtime(out->pc[0] - 1)) {
+		trim(out);
 	}
 	return true;
 }
