@@ -16,6 +16,24 @@ static void on_log(void *user, int level, const char *instance, uint64_t goid, c
 	logger_write(level, instance, goid, text);
 }
 
+static int64_t profile_count(void *user, const char *name)
+{
+	(void)user;
+	return http_profile_count(name);
+}
+
+static int profile_write(void *user, const char *name, int debug, int fd)
+{
+	(void)user;
+	return http_profile_write(name, debug, true, fd);
+}
+
+static int profile_write_bare(void *user, const char *name, int debug, int fd)
+{
+	(void)user;
+	return http_profile_write(name, debug, false, fd);
+}
+
 /* "auto" (0) or 1..WEFT_MAXPROCS_LIMIT */
 static int parse_maxprocs(const char *text)
 {
@@ -54,6 +72,8 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 		.traceback_full = c->runtime.traceback_full,
 		.log = on_log,
 		.name = symbols_name,
+		.profile_count = profile_count,
+		.profile_write = c->http.labels ? profile_write : profile_write_bare,
 	};
 	return 0;
 }

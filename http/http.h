@@ -65,6 +65,11 @@ struct http_opts {
 	void *user;
 };
 
+/* For the embedder's C API; any thread that may block.  Write a profile as /debug/pprof/NAME?debug=N gives it: 0;
+ * -ENOENT, -ENOMEM, or what write(2) failed with.  Count: its samples, or -ENOENT. */
+int http_profile_write(const char *name, int debug, bool labels, int fd);
+int64_t http_profile_count(const char *name);
+
 struct http;
 /* Bind and serve.  0; -Exxx with a sentence in err that names the listen entry. */
 int http_start(const struct http_opts *opts, struct http **out, char *err, size_t cap);

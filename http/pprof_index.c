@@ -11,19 +11,20 @@ struct entry {
 	const char *name, *query, *help;
 	unsigned off; /* not listed with this switched off */
 	size_t (*count)(void);
+	size_t n; /* where there is no count() */
 };
 
 /* What is no snapshot.  symbol is for programs and not listed. */
 static const struct entry others[] = {
 	{ "cmdline", "debug=1", "The command line of this process, arguments separated by NUL bytes.", HTTP_CMDLINE,
-	  NULL },
+	  NULL, 0 },
 	{ "profile", "seconds=5",
 	  "CPU profile. seconds=N sets how long (30), hz=N how often each thread is sampled. Requests that "
 	  "overlap share the sampler. Look at it with go tool pprof.",
-	  0, NULL },
+	  0, NULL, 0 },
 };
 #define N_OTHERS (sizeof(others) / sizeof(others[0]))
-#define ENTRIES_MAX 32
+#define ENTRIES_MAX 96
 
 static int by_name(const void *a, const void *b)
 {
@@ -40,7 +41,16 @@ static size_t list(struct entry *e, unsigned off)
 		if (!(others[i].off & off))
 			e[n++] = others[i];
 	for (size_t i = 0; (k = snapshot_kind_at(i)) != NULL && n < ENTRIES_MAX; i++)
-		e[n++] = (struct entry){ k->name, "debug=1", k->help, 0, k->count };
+		e[n++] = (struct entry){ k->name, "debug=1", k->help, 0, k->count, 0 };
+	for (uint32_t i = 0; n < ENTRIES_MAX; i++) {
+		const char *name;
+		size_t count = custom_count(i, &name);
+
+		if (!name)
+			break;
+		if (*name)
+			e[n++] = (struct entry){ name, "debug=1", "A profile of a plugin.", 0, NULL, count };
+	}
 	qsort(e, n, sizeof(*e), by_name);
 	return n;
 }
@@ -132,7 +142,7 @@ static void page(struct buf *b, const struct http *h)
 	buf_str(b, "<p>Types of profiles available:</p>\n<table>\n<tr><th>Count</th><th>Profile</th></tr>\n");
 	for (size_t i = 0; i < n; i++)
 		buf_fmt(b, "<tr><td class=\"n\">%zu</td><td><a href=\"%s?%s\">%s</a></td></tr>\n",
-			e[i].count ? e[i].count() : 0, e[i].name, e[i].query, e[i].name);
+			e[i].count ? e[i].count() : e[i].n, e[i].name, e[i].query, e[i].name);
 	buf_str(b, "</table>\n");
 	if (!(h->opts.off & HTTP_DUMP))
 		buf_str(b, "<p><a href=\"goroutine?debug=2\">full goroutine stack dump</a></p>\n");

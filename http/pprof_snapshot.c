@@ -44,8 +44,8 @@ int snapshot_add(struct snapshot *s, const uint64_t *pc, int depth, unsigned fla
 	for (int i = 0; i < s->spec.n_sample; i++)
 		v[i] = s->sign * values[i];
 	extra->instance = instance_name(instance);
-	return pprof_add_with(s->e.p, depth ? pc : unknown, depth ? depth : 1, flags,
-			      s->e.op.h->opts.no_labels ? NULL : labels, extra, v);
+	return pprof_add_with(s->e.p, depth ? pc : unknown, depth ? depth : 1, flags, s->no_labels ? NULL : labels,
+			      extra, v);
 }
 
 int snapshot_add_prof(struct snapshot *s, const struct weft_prof_sample *x, struct pprof_extra *extra,
@@ -59,10 +59,12 @@ int snapshot_add_prof(struct snapshot *s, const struct weft_prof_sample *x, stru
 
 /* --- Readings ---------------------------------------------------------------------------------- */
 
-static void comment(struct snapshot *s)
+void snapshot_comment(struct snapshot *s)
 {
 	struct buf b = { 0 };
 
+	if (!s->kind->comment)
+		return;
 	s->kind->comment(s, &b);
 	buf_add(&b, "", 1);
 	if (b.failed)
@@ -84,8 +86,8 @@ static void read_work(struct op *o)
 	do {
 		o->rc = s->kind->next(s);
 	} while (o->rc > 0 && mono_now() < until && !op_dead(o));
-	if (o->rc == 0 && s->e.text && s->kind->comment)
-		comment(s);
+	if (o->rc == 0 && s->e.text)
+		snapshot_comment(s);
 }
 
 static void second_half(void *arg);
@@ -154,16 +156,22 @@ static bool form(struct request *r, const struct snapshot_kind *kind, bool *text
 	return false;
 }
 
+void snapshot_init(struct snapshot *s, const struct snapshot_kind *kind)
+{
+	s->kind = kind;
+	s->spec = kind->spec;
+	s->e.head = (struct text_head){ .form = kind->form, .name = kind->text_name ? kind->text_name : kind->name };
+}
+
 static struct snapshot *snapshot_new(struct request *r, const struct snapshot_kind *kind)
 {
 	struct snapshot *s = op_new(r, sizeof(*s), BUDGET_COLLECTION, snapshot_free);
 
 	if (!s)
 		return NULL;
+	snapshot_init(s, kind);
 	s->e.op.cancelled = end;
-	s->kind = kind;
-	s->spec = kind->spec;
-	s->e.head = (struct text_head){ .form = kind->form, .name = kind->text_name ? kind->text_name : kind->name };
+	s->no_labels = r->h->opts.no_labels;
 	return s;
 }
 
@@ -209,6 +217,7 @@ static const struct snapshot_kind *const kinds[] = {
 	&goroutine_kind,
 	&heap_kind,
 	&mutex_kind,
+	&block_kind, &blocking_kind, &goroutine_kind, &mutex_kind, &threadcreate_kind,
 };
 
 const struct snapshot_kind *snapshot_kind_at(size_t i)
@@ -216,11 +225,22 @@ const struct snapshot_kind *snapshot_kind_at(size_t i)
 	return i < sizeof(kinds) / sizeof(kinds[0]) ? kinds[i] : NULL;
 }
 
-void get_snapshot(struct request *r)
+const struct snapshot_kind *snapshot_kind_of(const char *name)
 {
 	const struct snapshot_kind *k;
 
 	for (size_t i = 0; (k = snapshot_kind_at(i)) != NULL; i++)
-		if (!strcmp(k->name, strrchr(r->path, '/') + 1))
-			snapshot_start(r, k);
+		if (!strcmp(k->name, name))
+			return k;
+	return custom_kind(name);
+}
+
+void get_snapshot(struct request *r)
+{
+	const struct snapshot_kind *k = snapshot_kind_of(strrchr(r->path, '/') + 1);
+
+	if (k)
+		snapshot_start(r, k);
+	else
+		reply_error(r, MHD_HTTP_NOT_FOUND, "Unknown profile"); /* it went away a moment ago */
 }

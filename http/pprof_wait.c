@@ -110,13 +110,13 @@ static int next(struct snapshot *s)
 	static const char *const kind_name[] = { [WEFT_WAIT_SLEEP] = "sleep", [WEFT_WAIT_IO] = "io" };
 	struct wait *w = s->state;
 	struct weft_prof_sample *x = &w->sample;
-	struct pprof_extra extra = { 0 };
+	struct pprof_extra extra = { .key = "wait" };
 
 	if (!weft_read_prof(w->rate == WEFT_RATE_BLOCK ? WEFT_PROF_BLOCK : WEFT_PROF_MUTEX, &s->at, x))
 		return 0;
 	if (x->extra && !(w->include >> x->extra & 1))
 		return 1;
-	extra.wait = x->extra ? kind_name[x->extra] : NULL;
+	extra.value = x->extra ? kind_name[x->extra] : NULL;
 	return snapshot_add_prof(s, x, &extra, x->value) < 0 ? -ENOMEM : 1;
 }
 

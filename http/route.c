@@ -13,17 +13,20 @@ static const struct route routes[] = {
 	{ "/debug/pprof/allocs", "allocs", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/block", "block", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/heap", "heap", READ, true, HTTP_PPROF, get_snapshot },
+	{ "/debug/pprof/blocking", "blocking", READ, false, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/goroutine", "goroutine", READ, true, HTTP_PPROF, get_goroutine },
 	{ "/debug/pprof/mutex", "mutex", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/profile", "profile", READ, true, HTTP_PPROF, get_profile },
 	{ "/debug/pprof/cmdline", "cmdline", READ, true, HTTP_PPROF | HTTP_CMDLINE, get_cmdline },
 	{ "/debug/pprof/symbol", "symbol", READ | METHOD_POST, true, HTTP_PPROF | HTTP_SYMBOL, any_symbol },
+	{ "/debug/pprof/threadcreate", "threadcreate", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/weft/sched", "sched", READ, false, HTTP_PPROF, get_sched },
 	{ "/debug/weft/stacks", "stacks", READ, false, HTTP_PPROF, get_stacks },
 	{ "/metrics", "metrics", READ, false, HTTP_METRICS, get_metrics },
 	{ "/healthz", "health", READ, false, 0, get_healthz },
 	{ "/readyz", "health", READ, false, 0, get_readyz },
 	{ "/version", "version", READ, false, 0, get_version },
+	{ "", "custom", READ, true, HTTP_PPROF, get_snapshot }, /* the last: profiles of plugins, whatever their name */
 };
 #define N (sizeof(routes) / sizeof(routes[0]))
 _Static_assert(N < ROUTES_MAX, "one more than the routes is counted: everything else");
@@ -35,10 +38,10 @@ _Static_assert(sizeof(codes) / sizeof(codes[0]) < CODES_MAX, "one more is counte
 
 const struct route *route_find(const char *path)
 {
-	for (size_t i = 0; i < N; i++)
+	for (size_t i = 0; i < N - 1; i++)
 		if (!strcmp(routes[i].path, path))
 			return &routes[i];
-	return NULL;
+	return !strncmp(path, "/debug/pprof/", 13) && custom_kind(path + 13) ? &routes[N - 1] : NULL;
 }
 
 const char *route_class(size_t i)

@@ -304,6 +304,7 @@ struct snapshot {
 	const struct snapshot_kind *kind;
 	struct pprof_spec spec;
 	struct filter filter;
+	bool no_labels;
 	bool begun;      /* a reading has begun */
 	int64_t sign;    /* of each value: 1, or -1 in the first half of a difference */
 	int64_t seconds; /* 0: no difference */
@@ -313,14 +314,17 @@ struct snapshot {
 	void *state; /* the kind's */
 };
 void snapshot_start(struct request *r, const struct snapshot_kind *kind);
+void snapshot_init(struct snapshot *s, const struct snapshot_kind *kind);
+void snapshot_comment(struct snapshot *s);
 /* Add what passes the filter; values are multiplied by sign.  0 or -ENOMEM. */
 int snapshot_add(struct snapshot *s, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
 		 uint32_t instance, struct pprof_extra *extra, const int64_t *values);
 /* The same of a sample of weft_read_prof(). */
 int snapshot_add_prof(struct snapshot *s, const struct weft_prof_sample *x, struct pprof_extra *extra,
 		      const int64_t *values);
-void get_snapshot(struct request *r);                   /* of the kind that the path names */
-const struct snapshot_kind *snapshot_kind_at(size_t i); /* by name; NULL past the end */
+void get_snapshot(struct request *r);                           /* of the kind that the path names */
+const struct snapshot_kind *snapshot_kind_at(size_t i);         /* our own, by name; NULL past the end */
+const struct snapshot_kind *snapshot_kind_of(const char *name); /* also of plugins; NULL: there is none */
 /* Refuse seconds above the limit: false, and a reply is set. */
 bool seconds_ok(struct request *r, int64_t seconds);
 
@@ -330,6 +334,11 @@ extern const struct snapshot_kind block_kind, mutex_kind;
 extern const struct snapshot_kind heap_kind, allocs_kind;
 /* Make sums of blocks sampled at rate `from` what they would be at rate `to`; 1: all of them. */
 void heap_scale(int64_t *objects, int64_t *bytes, int64_t from, int64_t to);
+extern const struct snapshot_kind threadcreate_kind, blocking_kind;
+
+/* pprof_custom.c: those of plugins.  Any thread. */
+const struct snapshot_kind *custom_kind(const char *name); /* NULL: there is none */
+size_t custom_count(uint32_t i, const char **name);        /* by number; name "": none there, NULL: past the end */
 
 /* pprof_cpu.c */
 struct cpu *cpu_new(struct http *h);

@@ -104,9 +104,8 @@ struct pair {
 static int label_pairs(const struct weft_labels *labels, const struct pprof_extra *extra, struct pair *out)
 {
 	const struct pair own[] = { { "instance", extra->instance },
-				    { "reason", extra->reason },
 				    { "thread", extra->thread },
-				    { "wait", extra->wait } };
+				    { extra->key, extra->value } };
 	int n = 0;
 
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)

@@ -45,7 +45,8 @@ enum { PPROF_PC_SYSTEM = 1, PPROF_PC_EXTERNAL, PPROF_PC_LOST, PPROF_PC_OVERFLOW,
  * that name.  No frames: charged to PPROF_PC_SYSTEM.
  * 0, or -ENOMEM. */
 struct pprof_extra {
-	const char *instance, *thread, *reason, *wait; /* labels of these names, or NULL */
+	const char *instance, *thread; /* labels of these names, or NULL */
+	const char *key, *value;       /* one more; value may be NULL */
 	int64_t bytes;                                 /* numeric label; 0: none */
 };
 int pprof_add_with(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,

@@ -15,7 +15,7 @@
 #include "pprof.h"
 #include "store.h"
 
-#define PPROF_LABELS_MAX (WEFT_LABELS_MAX + 4) /* the goroutine's own and ours */
+#define PPROF_LABELS_MAX (WEFT_LABELS_MAX + 3) /* the goroutine's own and ours */
 
 struct pprof_loc {
 	uint64_t call;

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "net.h"
+#include "prof_thread.h"
 #include "sys.h"
 
 #define MAX 32
@@ -123,7 +124,7 @@ static int helper_have(void)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	rc = pthread_create(&thread, &attr, helper_main, NULL);
+	rc = rt_thread_start(&thread, &attr, helper_main, NULL, RT_THREAD_HELPER);
 	pthread_attr_destroy(&attr);
 	if (rc == 0)
 		return 0;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "prof_thread.h"
 #include "rt.h"
 #include "sanity.h"
 #include "sys.h"
@@ -145,7 +146,7 @@ int rt_m_new(struct p *p, bool spinning)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
 	add_sc(&sched.n_ms, 1);
-	rc = pthread_create(&threads[m->index], &attr, thread_main, m);
+	rc = rt_thread_start(&threads[m->index], &attr, thread_main, m, RT_THREAD_WORKER);
 	pthread_attr_destroy(&attr);
 	joinable[m->index] = rc == 0;
 	if (rc == 0)

@@ -1,18 +1,21 @@
 /* prof_store.c - the cumulative profiles there are, and how they are read.
  *
- * Each is a table of ptab.h that its own file writes: prof_wait.c (block, mutex), heap.c. */
+ * Each is a table of ptab.h that its own file writes: prof_wait.c (block, mutex), heap.c, prof_thread.c. */
 #include <string.h>
 
 #include "heap.h"
+#include "prof_thread.h"
 
 #define STACKS (1u << 16) /* a profile: 4 MiB when it is full */
 
+struct rt_ptab rt_prof_threads = RT_PTAB(1u << 12);
 struct rt_ptab rt_prof_block = RT_PTAB(STACKS), rt_prof_mutex = RT_PTAB(STACKS);
 
 static struct rt_ptab *const tables[WEFT_PROF_N] = {
 	[WEFT_PROF_BLOCK] = &rt_prof_block,
 	[WEFT_PROF_MUTEX] = &rt_prof_mutex,
 	[WEFT_PROF_HEAP] = &rt_heap_tab,
+	[WEFT_PROF_THREADS] = &rt_prof_threads,
 };
 
 int rt_prof_start(void)
@@ -52,6 +55,8 @@ bool weft_read_prof(enum weft_prof which, uint32_t *at, struct weft_prof_sample 
 		trim(out);
 	} else if (which == WEFT_PROF_HEAP && out->depth && weft_read_is_runtime(out->pc[0] - 1)) {
 		trim(out);
+	} else if (which == WEFT_PROF_THREADS) {
+		out->reason = rt_thread_reason(out->extra);
 	}
 	return true;
 }

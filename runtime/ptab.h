@@ -66,6 +66,7 @@ void rt_labels_keep_counters(struct weft_counters *out);
 
 int rt_prof_start(void);
 void rt_wait_prof_start(void);                      /* prof_wait.c */
+extern struct rt_ptab rt_prof_threads;              /* values: threads; extra: enum rt_thread_reason */
 extern struct rt_ptab rt_prof_block, rt_prof_mutex; /* values: events << RT_PROF_SHIFT, ns */
 #define RT_PROF_SHIFT 16                            /* an event may stand for a fraction more than one */
 

@@ -16,6 +16,7 @@
 
 #include "idle.h"
 #include "netpoll.h"
+#include "prof_thread.h"
 #include "retake.h"
 #include "sys.h"
 
@@ -144,7 +145,7 @@ int rt_sysmon_start(void)
 	st(&stop, false);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 256 * 1024);
-	rc = pthread_create(&thread, &attr, sysmon_main, NULL);
+	rc = rt_thread_start(&thread, &attr, sysmon_main, NULL, RT_THREAD_SYSMON);
 	pthread_attr_destroy(&attr);
 	return -rc;
 }

@@ -48,6 +48,11 @@ struct weft_host_opts {
 	/* Name the function at a call address: writes "name+0x12" or nothing, NUL-terminated, returns
 	 * the length.  Called from signal handlers: async-signal-safe, no allocation, no locks. */
 	size_t (*name)(uintptr_t pc, char *buf, size_t cap);
+	/* What weft_profile_lookup() finds beside the profiles of plugins: how many samples a profile of the
+	 * embedder's has, below 0: none of that name.  Any thread. */
+	int64_t (*profile_count)(void *user, const char *name);
+	/* For weft_profile_write(): any profile, as /debug/pprof/NAME?debug=N.  On a thread that may block. */
+	int (*profile_write)(void *user, const char *name, int debug, int fd);
 	void *user;
 };
 

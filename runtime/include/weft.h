@@ -57,7 +57,7 @@
  * (from "Sugar") is inline and adds no symbols.  ABI major 0: no promise yet.
  *
  * Names that are reserved for what comes next: weft_task*, weft_region*,
- * weft_trace*, weft_flight*, weft_profile*, weft_metric*, WEFT_REGION.
+ * weft_trace*, weft_flight*, weft_metric*, WEFT_REGION.
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -504,6 +504,35 @@ int weft_close(int fd);
  */
 void weft_label_push(const char *key, const char *value);
 void weft_label_pop(void);
+
+/*
+ * Profiles of your own: which stacks hold something just now - connections, say, or buffers - at
+ * /debug/pprof/NAME.  None of these need a P; any thread.
+ *
+ * new: name is 1 to 63 of A-Z a-z 0-9 . _ -, not beginning with a dot.  NULL: not such a name, one that is taken
+ * (also by a profile of weftd's own), too many (64), no memory.
+ * add: key stands for the thing, and must not be NULL; the stack begins at the caller of add, or `skip` frames
+ * further out.  -EEXIST: the key is in already.  -ENOMEM, -EINVAL.
+ * remove: whoever calls it; a key that is not in is ignored.  count: of keys.
+ * free: forgets all keys and the name.  Nobody may use the handle afterwards.
+ */
+typedef struct weft_profile weft_profile;
+weft_profile *weft_profile_new(const char *name);
+int weft_profile_add(weft_profile *p, const void *key, int skip);
+void weft_profile_remove(weft_profile *p, const void *key);
+int64_t weft_profile_count(const weft_profile *p);
+void weft_profile_free(weft_profile *p);
+/* Any profile by name: "heap", "block", "goroutine", one of a plugin.  NULL: there is none.  Those of weftd can be
+ * counted and written; they are never freed. */
+weft_profile *weft_profile_lookup(const char *name);
+/* Write what /debug/pprof/NAME?debug=N would answer to fd, which is left open.  The goroutine waits meanwhile.
+ * 0; -EINVAL; -ENOMEM; what write(2) failed with; -ENOSYS where the host serves no profiles. */
+int weft_profile_write(const weft_profile *p, int fd, int debug);
+/* How much the block profile counts (waits of ns and more, shorter ones as often as there is that much waiting; 1:
+ * all; 0: none) and the mutex profile (one event in n; 0: none; -1: those of 1 ms and more, one in 100 of the
+ * rest).  Gives back what was set before; below -1: that only.  For the whole process. */
+int64_t weft_profile_block_rate(int64_t ns);
+int64_t weft_profile_mutex_fraction(int64_t n);
 
 enum { WEFT_ERROR = 3, WEFT_WARN = 4, WEFT_NOTICE = 5, WEFT_INFO = 6, WEFT_DEBUG = 7 };
 /* One line to the daemon's log, with instance and goroutine id.  Never waits: when the

@@ -149,6 +149,7 @@ enum weft_prof {
 	/* Blocks of malloc() and its kin: {allocated, bytes, freed, bytes}; not scaled: each is a sample that stands
 	 * for more, by its size and rate */
 	WEFT_PROF_HEAP,
+	WEFT_PROF_THREADS, /* threads started, by whom: {threads}; reason is set */
 	WEFT_PROF_N
 };
 enum weft_wait_kind { WEFT_WAIT_SYNC, WEFT_WAIT_SLEEP, WEFT_WAIT_IO };
@@ -173,6 +174,12 @@ int64_t weft_read_heap_rate(uint64_t extra);
 uint64_t weft_read_heap_size(uint64_t extra);
 /* Since weft_host_count_mallocs(); bytes as asked for. */
 void weft_read_mallocs(uint64_t *calls, uint64_t *bytes);
+
+/* Profiles of plugins, by number from 0: the name, "" where there is none now, NULL past the end. */
+const char *weft_read_custom_name(uint32_t i);
+/* As weft_read_prof(): {things held}. */
+bool weft_read_custom(uint32_t i, uint32_t *at, struct weft_prof_sample *out);
+size_t weft_read_custom_count(uint32_t i); /* things held */
 
 /* How much is counted: nanoseconds for waits, one in so many for locks.  1: all; 0: nothing. */
 enum weft_rate { WEFT_RATE_BLOCK, WEFT_RATE_MUTEX, WEFT_RATE_N };

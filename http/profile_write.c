@@ -1,0 +1,124 @@
+/* profile_write.c - a profile into a descriptor, without a request: what weft_profile_write() asks for.
+ *
+ * The kinds of pprof_snapshot.c, read in one go on the thread of the caller, which may take its time. */
+#include "server.h"
+
+#include "symbols.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int write_all(int fd, const char *b, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, b, len);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		b += n > 0 ? n : 0;
+		len -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int write_dump(int fd)
+{
+	struct weft_snapshot *snap = weft_snapshot_new();
+	struct weft_goroutine *g = malloc(sizeof(*g));
+	struct buf b = { 0 };
+	int rc = snap && g && symbols_update() == 0 ? 1 : -ENOMEM;
+
+	while (rc > 0 && (rc = weft_snapshot_next(snap, g)) > 0) {
+		b.len = 0;
+		text_goroutine(&b, g, mono_now());
+		rc = b.failed ? -ENOMEM : write_all(fd, b.b, b.len);
+		rc = rc < 0 ? rc : 1;
+	}
+	buf_free(&b);
+	free(g);
+	weft_snapshot_free(snap);
+	return rc;
+}
+
+static int collect(struct snapshot *s)
+{
+	struct request none = { .query = "" }; /* no parameters */
+	int rc = 1;
+
+	if (s->kind->begin && !s->kind->begin(s, &none)) {
+		if (none.reply)
+			MHD_destroy_response(none.reply);
+		return -ENOMEM;
+	}
+	s->e.p = pprof_new(&s->spec);
+	if (!s->e.p || (s->kind->prepare && s->kind->prepare(s) < 0))
+		return -ENOMEM;
+	while (rc > 0)
+		rc = s->kind->next(s);
+	if (rc == 0 && s->e.text)
+		snapshot_comment(s);
+	return rc;
+}
+
+static int encode(struct snapshot *s, int fd)
+{
+	size_t len;
+	void *data;
+	int rc;
+
+	if (symbols_update() < 0)
+		return -ENOMEM;
+	if (s->e.text) {
+		text_profile(&s->e.out, s->e.p, &s->e.head);
+		return s->e.out.failed ? -ENOMEM : write_all(fd, s->e.out.b, s->e.out.len);
+	}
+	while ((rc = pprof_step(s->e.p, real_now(), 0, SECOND)) > 0)
+		;
+	if (rc < 0)
+		return rc;
+	data = pprof_take(s->e.p, &len);
+	rc = data ? write_all(fd, data, len) : -ENOMEM;
+	free(data);
+	return rc;
+}
+
+int http_profile_write(const char *name, int debug, bool labels, int fd)
+{
+	const struct snapshot_kind *kind = snapshot_kind_of(name);
+	struct snapshot *s;
+	int rc;
+
+	if (!kind)
+		return -ENOENT;
+	if (kind == &goroutine_kind && debug >= 2)
+		return write_dump(fd);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	snapshot_init(s, kind);
+	s->e.text = debug != 0;
+	s->no_labels = !labels;
+	s->sign = 1;
+	rc = collect(s);
+	if (rc == 0)
+		rc = encode(s, fd);
+	if (kind->end)
+		kind->end(s);
+	if (kind->drop)
+		kind->drop(s);
+	encode_done(&s->e);
+	free(s);
+	return rc;
+}
+
+int64_t http_profile_count(const char *name)
+{
+	const struct snapshot_kind *k;
+
+	for (size_t i = 0; (k = snapshot_kind_at(i)) != NULL; i++)
+		if (!strcmp(k->name, name))
+			return k->count ? (int64_t)k->count() : 0;
+	return -ENOENT;
+}
