@@ -38,6 +38,7 @@ static void encode_step(struct op *o)
 	else
 		data = pprof_take(e->p, &len);
 	reply_bytes(o->r, e->text ? type_text : type_binary, e->text ? NULL : e->filename, data, len);
+	e->made = o->r->reply != NULL;
 	op_finish(o);
 }
 

@@ -41,7 +41,7 @@ static size_t list(struct entry *e, unsigned off)
 		if (!(others[i].off & off))
 			e[n++] = others[i];
 	for (size_t i = 0; (k = snapshot_kind_at(i)) != NULL && n < ENTRIES_MAX; i++)
-		e[n++] = (struct entry){ k->name, "debug=1", k->help, 0, k->count, 0 };
+		e[n++] = (struct entry){ k->name, k->query ? k->query : "debug=1", k->help, 0, k->count, 0 };
 	for (uint32_t i = 0; n < ENTRIES_MAX; i++) {
 		const char *name;
 		size_t count = custom_count(i, &name);

@@ -218,6 +218,8 @@ static const struct snapshot_kind *const kinds[] = {
 	&heap_kind,
 	&mutex_kind,
 	&block_kind, &blocking_kind, &goroutine_kind, &mutex_kind, &threadcreate_kind,
+	&block_kind,     &blocking_kind, &delta_block_kind,  &delta_mutex_kind,
+	&goroutine_kind, &mutex_kind,    &threadcreate_kind,
 };
 
 const struct snapshot_kind *snapshot_kind_at(size_t i)

@@ -50,7 +50,7 @@ static int collect(struct snapshot *s)
 	if (s->kind->begin && !s->kind->begin(s, &none)) {
 		if (none.reply)
 			MHD_destroy_response(none.reply);
-		return -ENOMEM;
+		return -EINVAL; /* it needs parameters */
 	}
 	s->e.p = pprof_new(&s->spec);
 	if (!s->e.p || (s->kind->prepare && s->kind->prepare(s) < 0))

@@ -260,6 +260,7 @@ struct encoding {
 	int64_t time_ns, duration_ns;
 	char filename[80];
 	bool text; /* debug=1, as head says; its comment is owned */
+	bool made; /* the answer is set */
 	struct text_head head;
 	struct buf out;
 };
@@ -279,6 +280,7 @@ const char *instance_name(uint32_t i); /* for the label; NULL: the runtime itsel
 struct snapshot;
 struct snapshot_kind {
 	const char *name, *help;
+	const char *query;     /* of the link on the index page, in HTML; NULL: debug=1 */
 	const char *text_name; /* in the head of debug=1; NULL: name */
 	struct pprof_spec spec;
 	enum text_form form;
@@ -335,6 +337,7 @@ extern const struct snapshot_kind heap_kind, allocs_kind;
 /* Make sums of blocks sampled at rate `from` what they would be at rate `to`; 1: all of them. */
 void heap_scale(int64_t *objects, int64_t *bytes, int64_t from, int64_t to);
 extern const struct snapshot_kind threadcreate_kind, blocking_kind;
+extern const struct snapshot_kind delta_block_kind, delta_mutex_kind;
 
 /* pprof_custom.c: those of plugins.  Any thread. */
 const struct snapshot_kind *custom_kind(const char *name); /* NULL: there is none */
@@ -357,6 +360,7 @@ void get_index(struct request *r);
 void get_index_redirect(struct request *r);
 void get_goroutine(struct request *r);
 void get_profile(struct request *r);
+void get_fgprof(struct request *r);
 void get_cmdline(struct request *r);
 void any_symbol(struct request *r);
 void symbol_begin(struct request *r); /* before the body */

@@ -175,6 +175,8 @@ static void head(struct buf *out, const struct pprof *p, const struct text_head 
 		if (!strcmp(h->name, "mutex")) /* what is printed is scaled already */
 			buf_str(out, "sampling period=1\n");
 		break;
+	case TEXT_FOLDED:
+		return;
 	case TEXT_HEAP:
 		buf_str(out, "heap profile: ");
 		heap_sums(out, p->total, true);
@@ -193,14 +195,40 @@ static void record_sums(struct buf *out, const struct pprof_sample *s, enum text
 	case TEXT_CONTENTION:
 		buf_fmt(out, "%" PRId64 " %" PRId64 " @", s->value[1], s->value[0]);
 		break;
+	case TEXT_FOLDED:
+		break;
 	case TEXT_HEAP:
 		heap_sums(out, s->value, false);
 		break;
 	}
 }
 
+/* A line: names from the root to the leaf. */
+static void folded(struct buf *out, struct pprof *p, const struct pprof_sample *s)
+{
+	bool any = false;
+
+	for (uint32_t i = s->depth; i--;) {
+		const struct frame *f = pprof_frame(p, s->loc[i]);
+
+		if (f->root)
+			continue;
+		buf_str(out, any ? ";" : "");
+		if (f->named)
+			buf_str(out, f->name);
+		else
+			buf_fmt(out, "0x%" PRIx64, p->loc[s->loc[i]].call);
+		any = true;
+	}
+	buf_fmt(out, " %" PRId64 "\n", s->value[0]);
+}
+
 static void record(struct buf *out, struct rows *rs, struct pprof *p, const struct pprof_sample *s, enum text_form form)
 {
+	if (form == TEXT_FOLDED) {
+		folded(out, p, s);
+		return;
+	}
 	record_sums(out, s, form);
 	for (uint32_t i = 0; i < s->depth; i++)
 		buf_fmt(out, " 0x%" PRIx64, p->loc[s->loc[i]].call + 1);
@@ -245,7 +273,8 @@ static int text_piece(struct buf *out, struct rows *rs, struct pprof *p, const s
 	default:
 		if (h->form == TEXT_HEAP && h->comment)
 			buf_fmt(out, "\n%s", h->comment);
-		text_memory_map(out);
+		if (h->form != TEXT_FOLDED)
+			text_memory_map(out);
 		p->text.stage = TEXT_DONE;
 	}
 	return rc < 0 || out->failed || rs->text.failed ? -ENOMEM : 0;

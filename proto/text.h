@@ -28,6 +28,7 @@ void buf_json(struct buf *b, const char *s); /* as a JSON string */
 enum text_form {
 	TEXT_COUNT,      /* "<name> profile: total <N>"; one value */
 	TEXT_CONTENTION, /* "--- <name>:"; values: events, ns */
+	TEXT_FOLDED,     /* "root;caller;leaf <first value>" and nothing else: for flame graphs */
 	TEXT_HEAP,       /* "heap profile: ..."; values: objects and bytes allocated, in use; not scaled */
 };
 struct text_head {

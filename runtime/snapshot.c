@@ -29,6 +29,8 @@ struct aside {
 struct weft_snapshot {
 	/* the walk */
 	uint32_t arena, slot;
+	uint32_t one_in; /* slots that are looked at, by chance */
+	uint64_t seed;
 	uint32_t n_arenas;
 	uint32_t opened[RT_ARENAS_MAX]; /* when the snapshot began */
 	/* put aside, by ascending slot */
@@ -44,10 +46,17 @@ struct weft_snapshot {
 
 struct weft_snapshot *weft_snapshot_new(void)
 {
+	return weft_snapshot_some(1, 0);
+}
+
+struct weft_snapshot *weft_snapshot_some(uint32_t one_in, uint64_t seed)
+{
 	struct weft_snapshot *s = rt_map(sizeof *s);
 
 	if (!s)
 		return NULL;
+	s->one_in = one_in;
+	s->seed = seed;
 	s->n_arenas = ld_acq(&rt_n_arenas); /* pairs with the release where arenas are added (stack.c) */
 	for (uint32_t i = 0; i < s->n_arenas; i++)
 		s->opened[i] = ld_acq(&ld_acq(&rt_arenas[i])->opened); /* likewise */
@@ -147,6 +156,16 @@ static bool put_aside(struct weft_snapshot *s, struct g *g, const struct weft_go
 	return true;
 }
 
+static bool chosen(const struct weft_snapshot *s, uint32_t slot)
+{
+	uint64_t h = (s->seed ^ slot) * UINT64_C(0x9e3779b97f4a7c15);
+
+	if (likely(s->one_in == 1))
+		return true;
+	h = (h ^ h >> 32) * UINT64_C(0xd6e8feb86659fd93);
+	return (h >> 32) * s->one_in >> 32 == 0;
+}
+
 /* The next slot in use; NULL: that was the last. */
 static struct g *next_slot(struct weft_snapshot *s)
 {
@@ -163,7 +182,7 @@ static struct g *next_slot(struct weft_snapshot *s)
 			}
 			i += (uint32_t)__builtin_ctzll(used);
 			s->slot = i + 1;
-			if (i < s->opened[s->arena])
+			if (i < s->opened[s->arena] && chosen(s, s->arena * RT_SLOTS_PER_ARENA + i))
 				return rt_slot_g(a, s->arena, i);
 		}
 	}
