@@ -8,6 +8,7 @@
  * and the next weft_profile_new() of that name uses it again.
  *
  * Locks: `lock` for names; a shard's for its map.  Nothing else is taken under either. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -283,6 +284,7 @@ int64_t weft_profile_count(const weft_profile *p)
 	return ld(&p->count);
 }
 
+/* Its own descriptor, as a goroutine that was called off leaves the job behind. */
 struct write_job {
 	struct rt_job job;
 	const char *name;
@@ -296,24 +298,43 @@ static void write_run(struct rt_job *job)
 	w->rc = sched.opts.profile_write(sched.opts.user, w->name, w->debug, w->fd);
 }
 
+static void write_drop(struct rt_job *job)
+{
+	(void)rt_sys_close(((struct write_job *)job)->fd);
+	free(job);
+}
+
 int weft_profile_write(const weft_profile *p, int fd, int debug)
 {
-	struct write_job w = { .job.run = write_run, .name = p ? p->name : NULL, .fd = fd, .debug = debug };
+	struct write_job *w;
 	struct m *m;
-	int rc = -EAGAIN;
+	int rc;
 
-	if (!p || fd < 0)
+	if (!p)
 		return -EINVAL;
 	if (!sched.opts.profile_write)
 		return -ENOSYS;
-	m = rt_enter(rt_self());
-	if (m) {
-		rc = rt_job_wait(&m, &w.job, RT_WAIT_HELPER); /* nobody calls it off: the job is on our stack */
-		rt_leave(m);
+	w = calloc(1, sizeof *w);
+	if (!w)
+		return -ENOMEM;
+	*w = (struct write_job){ .job = { .run = write_run, .drop = write_drop }, .name = p->name, .debug = debug };
+	w->fd = (int)rt_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0, 0, 0, 0);
+	if (w->fd < 0) {
+		rc = w->fd;
+		free(w);
+		return rc;
 	}
-	if (rc < 0)
-		write_run(&w.job);
-	return w.rc;
+	m = rt_enter(rt_self());
+	rc = m ? rt_job_wait(&m, &w->job, RT_WAIT_IO) : -EAGAIN;
+	if (m)
+		rt_leave(m);
+	if (rc < 0 && rc != -EAGAIN)
+		return rc; /* called off: the job is no longer ours */
+	if (rc == -EAGAIN)
+		write_run(&w->job);
+	rc = w->rc;
+	write_drop(&w->job);
+	return rc;
 }
 
 int64_t weft_profile_block_rate(int64_t ns)

@@ -526,7 +526,8 @@ void weft_profile_free(weft_profile *p);
  * counted and written; they are never freed. */
 weft_profile *weft_profile_lookup(const char *name);
 /* Write what /debug/pprof/NAME?debug=N would answer to fd, which is left open.  The goroutine waits meanwhile.
- * 0; -EINVAL; -ENOMEM; what write(2) failed with; -ENOSYS where the host serves no profiles. */
+ * 0; -EINVAL; -ENOMEM; -EBADF; what write(2) failed with; -ECANCELED: it goes on by itself; -ENOSYS where the host
+ * serves no profiles. */
 int weft_profile_write(const weft_profile *p, int fd, int debug);
 /* How much the block profile counts (waits of ns and more, shorter ones as often as there is that much waiting; 1:
  * all; 0: none) and the mutex profile (one event in n; 0: none; -1: those of 1 ms and more, one in 100 of the
