@@ -2,7 +2,8 @@
  *
  * While CPU samples are taken, a thread that a plugin or a library starts tells the sampler (prof_cpu.c) of itself
  * before its first instruction: else one that ends before the next look at the list of threads would never be
- * sampled.  While none are taken this costs a load.
+ * sampled.  While none are taken this costs a load.  Every thread is counted for the threadcreate profile
+ * (prof_thread.c).
  *
  * Not seen: thrd_create() and clone(); those threads are found by looking.  Not in builds with a sanitizer, which
  * has its own version. */
@@ -10,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "prof_thread.h"
 #include "rt.h"
 #include "sys.h"
 
@@ -64,11 +66,12 @@ __attribute__((visibility("default"))) int pthread_create(pthread_t *thread, con
 	int rc;
 
 	find();
-	if (!s)
-		return real(thread, attr, fn, arg);
-	*s = (struct start){ fn, arg };
-	rc = real(thread, attr, begin, s);
-	if (rc != 0)
+	if (s)
+		*s = (struct start){ fn, arg };
+	rc = s ? real(thread, attr, begin, s) : real(thread, attr, fn, arg);
+	if (rc == 0)
+		rt_thread_started(__builtin_frame_address(0));
+	else
 		free(s);
 	return rc;
 }
