@@ -46,6 +46,12 @@ static bool contention(const struct weft_prof_sample *x, int64_t *values, struct
 	return !x->extra;
 }
 
+static bool heap(const struct weft_prof_sample *x, int64_t *values, struct pprof_extra *extra)
+{
+	heap_values(x, 1, 1, values, extra);
+	return true;
+}
+
 static const struct delta_source {
 	const char *name;
 	const struct snapshot_kind *base;
@@ -53,6 +59,7 @@ static const struct delta_source {
 	bool (*values)(const struct weft_prof_sample *x, int64_t *values, struct pprof_extra *extra);
 } sources[] = {
 	{ "delta_block", &block_kind, WEFT_PROF_BLOCK, contention },
+	{ "delta_heap", &heap_kind, WEFT_PROF_HEAP, heap },
 	{ "delta_mutex", &mutex_kind, WEFT_PROF_MUTEX, contention },
 };
 
@@ -119,6 +126,13 @@ static bool begin(struct snapshot *s, struct request *r)
 		;
 	s->spec = d->source->base->spec;
 	s->spec.bare = bare;
+	if (d->source->which == WEFT_PROF_HEAP) {
+		struct weft_counters c;
+
+		weft_read_counters(&c);
+		s->spec.period = c.heap_rate;
+		s->e.head.rate = 1; /* the values are scaled */
+	}
 	if (d->source->base->text_name)
 		s->e.head.name = d->source->base->text_name;
 	d->client = client_of(s->kind, token);
@@ -177,6 +191,7 @@ static void drop(struct snapshot *s)
 		.begin = begin, .next = next, .drop = drop, .no_difference = true                                      \
 	}
 #define FORM_block TEXT_CONTENTION
+#define FORM_heap TEXT_HEAP
 #define FORM_mutex TEXT_CONTENTION
 
-const struct snapshot_kind delta_block_kind = KIND(block), delta_mutex_kind = KIND(mutex);
+const struct snapshot_kind delta_block_kind = KIND(block), delta_heap_kind = KIND(heap), delta_mutex_kind = KIND(mutex);

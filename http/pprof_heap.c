@@ -64,12 +64,25 @@ static int prepare(struct snapshot *s)
 	return 0;
 }
 
-static void sum(struct heap *h, const int64_t *values, int64_t rate)
+void heap_values(const struct weft_prof_sample *x, int64_t assumed, int64_t to, int64_t *v, struct pprof_extra *extra)
 {
-	int64_t v[4] = { values[0], values[1], values[2], values[3] };
+	int64_t rate = x->overflow ? assumed : weft_read_heap_rate(x->extra);
 
-	heap_scale(&v[0], &v[1], rate, 1);
-	heap_scale(&v[2], &v[3], rate, 1);
+	v[0] = x->value[0];
+	v[1] = x->value[1];
+	v[2] = x->value[0] - x->value[2];
+	v[3] = x->value[1] - x->value[3];
+	heap_scale(&v[0], &v[1], rate, to);
+	heap_scale(&v[2], &v[3], rate, to);
+	extra->bytes = x->overflow ? 0 : (int64_t)weft_read_heap_size(x->extra);
+}
+
+static void sum(struct heap *h, const struct weft_prof_sample *x, int64_t assumed)
+{
+	struct pprof_extra extra;
+	int64_t v[4];
+
+	heap_values(x, assumed, 1, v, &extra);
 	h->allocs += v[0];
 	h->alloc_bytes += v[1];
 	h->frees += v[0] - v[2];
@@ -81,19 +94,12 @@ static int next(struct snapshot *s)
 	struct heap *h = s->state;
 	struct weft_prof_sample *x = &h->sample;
 	struct pprof_extra extra = { 0 };
-	int64_t rate, to = s->e.text ? s->e.head.rate : 1, v[4];
+	int64_t to = s->e.text ? s->e.head.rate : 1, v[4];
 
 	if (!weft_read_prof(WEFT_PROF_HEAP, &s->at, x))
 		return 0;
-	v[0] = x->value[0];
-	v[1] = x->value[1];
-	v[2] = x->value[0] - x->value[2];
-	v[3] = x->value[1] - x->value[3];
-	rate = x->overflow ? s->e.head.rate : weft_read_heap_rate(x->extra);
-	sum(h, v, rate);
-	heap_scale(&v[0], &v[1], rate, to);
-	heap_scale(&v[2], &v[3], rate, to);
-	extra.bytes = x->overflow ? 0 : (int64_t)weft_read_heap_size(x->extra);
+	sum(h, x, s->e.head.rate);
+	heap_values(x, s->e.head.rate, to, v, &extra);
 	return snapshot_add_prof(s, x, &extra, v) < 0 ? -ENOMEM : 1;
 }
 

@@ -212,14 +212,8 @@ void snapshot_start(struct request *r, const struct snapshot_kind *kind)
 
 /* By name. */
 static const struct snapshot_kind *const kinds[] = {
-	&allocs_kind,
-	&block_kind,
-	&goroutine_kind,
-	&heap_kind,
-	&mutex_kind,
-	&block_kind, &blocking_kind, &goroutine_kind, &mutex_kind, &threadcreate_kind,
-	&block_kind,     &blocking_kind, &delta_block_kind,  &delta_mutex_kind,
-	&goroutine_kind, &mutex_kind,    &threadcreate_kind,
+	&allocs_kind,      &block_kind,     &blocking_kind, &delta_block_kind, &delta_heap_kind,
+	&delta_mutex_kind, &goroutine_kind, &heap_kind,     &mutex_kind,       &threadcreate_kind,
 };
 
 const struct snapshot_kind *snapshot_kind_at(size_t i)

@@ -15,6 +15,7 @@ static const struct route routes[] = {
 	{ "/debug/pprof/heap", "heap", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/blocking", "blocking", READ, false, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/delta_block", "delta", READ, false, HTTP_PPROF, get_snapshot },
+	{ "/debug/pprof/delta_heap", "delta", READ, false, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/delta_mutex", "delta", READ, false, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/goroutine", "goroutine", READ, true, HTTP_PPROF, get_goroutine },
 	{ "/debug/pprof/mutex", "mutex", READ, true, HTTP_PPROF, get_snapshot },

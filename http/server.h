@@ -333,11 +333,14 @@ bool seconds_ok(struct request *r, int64_t seconds);
 /* The kinds, each in its own file. */
 extern const struct snapshot_kind goroutine_kind;
 extern const struct snapshot_kind block_kind, mutex_kind;
+extern const struct snapshot_kind threadcreate_kind, blocking_kind;
 extern const struct snapshot_kind heap_kind, allocs_kind;
+extern const struct snapshot_kind delta_block_kind, delta_heap_kind, delta_mutex_kind;
 /* Make sums of blocks sampled at rate `from` what they would be at rate `to`; 1: all of them. */
 void heap_scale(int64_t *objects, int64_t *bytes, int64_t from, int64_t to);
-extern const struct snapshot_kind threadcreate_kind, blocking_kind;
-extern const struct snapshot_kind delta_block_kind, delta_mutex_kind;
+/* The four values of a heap profile at rate `to`, and the size's label; of what is in the overflow bucket, whose rate
+ * is not known, as if that were `assumed`. */
+void heap_values(const struct weft_prof_sample *x, int64_t assumed, int64_t to, int64_t *v, struct pprof_extra *extra);
 
 /* pprof_custom.c: those of plugins.  Any thread. */
 const struct snapshot_kind *custom_kind(const char *name); /* NULL: there is none */

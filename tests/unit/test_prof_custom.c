@@ -1,0 +1,263 @@
+/* test_prof_custom.c - profiles of plugins, threadcreate, and writing a profile to a descriptor. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "prof_thread.h"
+#include "ptab.h"
+#include "rt.h"
+#include "rtest.h"
+
+static struct weft_prof_sample sample;
+
+static uint32_t number_of(const char *name)
+{
+	const char *have;
+	uint32_t i = 0;
+
+	while ((have = weft_read_custom_name(i)) != NULL && strcmp(have, name) != 0)
+		i++;
+	return i;
+}
+
+/* Held in a profile, by stacks whose innermost function is fn (NULL: any). */
+static int64_t held(const char *name, const void *fn)
+{
+	int64_t n = 0;
+
+	for (uint32_t at = 0; weft_read_custom(number_of(name), &at, &sample);)
+		if (!fn || (sample.depth && weft_read_func_start(sample.pc[0] - 1) == (uintptr_t)fn))
+			n += sample.value[0];
+	return n;
+}
+
+static RT_NOINLINE int take(weft_profile *p, const void *key, int skip)
+{
+	int rc = weft_profile_add(p, key, skip);
+
+	RT_KEEP_FRAME();
+	return rc;
+}
+static RT_NOINLINE int take_outer(weft_profile *p, const void *key, int skip)
+{
+	int rc = take(p, key, skip);
+
+	RT_KEEP_FRAME();
+	return rc;
+}
+
+static void adds_and_removes(void *arg)
+{
+	static char key[100];
+	weft_profile *p = weft_profile_new("held");
+
+	(void)arg;
+	ck_assert_ptr_nonnull(p);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(take_outer(p, &key[i], 0), 0);
+	ck_assert_int_eq(take(p, &key[7], 0), -EEXIST);
+	ck_assert_int_eq(take(p, NULL, 0), -EINVAL);
+	ck_assert_int_eq(weft_profile_count(p), 100);
+	ck_assert_int_eq(held("held", take), 100);
+	for (int i = 0; i < 100; i += 2)
+		weft_profile_remove(p, &key[i]);
+	weft_profile_remove(p, &key[0]); /* not in any more */
+	ck_assert_int_eq(weft_profile_count(p), 50);
+	ck_assert_int_eq(held("held", NULL), 50);
+	for (int i = 0; i < 100; i += 2)
+		ck_assert_int_eq(take_outer(p, &key[i], 1), 0);
+	ck_assert_int_eq(held("held", take), 50);
+	ck_assert_int_eq(held("held", take_outer), 50);
+	ck_assert_int_eq(sample.instance, 1);
+	for (int i = 0; i < 100; i++)
+		weft_profile_remove(p, &key[i]);
+	ck_assert_int_eq(held("held", NULL), 0);
+	ck_assert_int_eq(take(p, &key[0], 500), 0); /* more than there are: a sample without a stack */
+	ck_assert_int_eq(held("held", NULL), 1);
+	ck_assert_int_eq(sample.depth, 0);
+	weft_profile_free(p);
+	ck_assert_int_eq(held("held", NULL), 0);
+}
+
+START_TEST(things_count_where_they_were_added_until_they_are_removed)
+{
+	rtest_begin(1);
+	rtest_run(adds_and_removes, NULL);
+	rtest_end();
+}
+END_TEST
+
+static int64_t of_host(void *user, const char *name)
+{
+	(void)user;
+	return strcmp(name, "heap") ? -ENOENT : 42;
+}
+
+static int writes(void *user, const char *name, int debug, int fd)
+{
+	char text[64];
+
+	(void)user;
+	snprintf(text, sizeof text, "%s %d", name, debug);
+	return write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -EIO;
+}
+
+START_TEST(names_are_unique_and_come_free_again)
+{
+	struct weft_host_opts opts = { .maxprocs = 1, .profile_count = of_host };
+	weft_profile *p;
+
+	rtest_begin_with(&opts);
+	p = weft_profile_new("conns");
+	ck_assert_ptr_nonnull(p);
+	ck_assert_ptr_null(weft_profile_new("conns"));
+	ck_assert_ptr_null(weft_profile_new("heap"));
+	ck_assert_ptr_null(weft_profile_new(""));
+	ck_assert_ptr_null(weft_profile_new("a/b"));
+	ck_assert_ptr_null(weft_profile_new("<script>"));
+	ck_assert_ptr_eq(weft_profile_lookup("conns"), p);
+	weft_profile_free(p);
+	ck_assert_ptr_null(weft_profile_lookup("conns"));
+	ck_assert_ptr_eq(weft_profile_new("conns"), p);
+	ck_assert_ptr_null(weft_profile_lookup("nothing"));
+	ck_assert_int_eq(weft_profile_count(weft_profile_lookup("heap")), 42);
+	ck_assert_int_eq(weft_profile_add(weft_profile_lookup("heap"), &opts, 0), -EINVAL);
+	weft_profile_free(weft_profile_lookup("heap"));
+	ck_assert_int_eq(weft_profile_count(weft_profile_lookup("heap")), 42);
+	weft_profile_free(p);
+	rtest_end();
+}
+END_TEST
+
+static void writes_heap(void *arg)
+{
+	int *pipes = arg;
+
+	ck_assert_int_eq(weft_profile_write(weft_profile_lookup("heap"), pipes[1], 1), 0);
+	ck_assert_int_eq(weft_profile_write(NULL, pipes[1], 1), -EINVAL);
+	ck_assert_int_eq(weft_profile_write(weft_profile_lookup("heap"), 9999, 1), -EBADF);
+}
+
+START_TEST(a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_stays)
+{
+	struct weft_host_opts opts = { .maxprocs = 1, .profile_count = of_host, .profile_write = writes };
+	int pipes[2];
+	char text[64];
+
+	rtest_begin_with(&opts);
+	ck_assert_int_eq(pipe(pipes), 0);
+	rtest_run(writes_heap, pipes);
+	ck_assert_int_eq(write(pipes[1], ".", 1), 1);
+	ck_assert_int_eq(read(pipes[0], text, sizeof text), 7);
+	ck_assert_int_eq(memcmp(text, "heap 1.", 7), 0);
+	close(pipes[0]);
+	close(pipes[1]);
+	rtest_end();
+}
+END_TEST
+
+/* --- Many at once ---------------------------------------------------------------------------------------- */
+
+#define EACH 2000
+
+static weft_profile *shared;
+
+static void churns(void *arg)
+{
+	char *keys = arg;
+
+	for (int i = 0; i < EACH; i++) {
+		ck_assert_int_eq(weft_profile_add(shared, keys + i % 64, 0), 0);
+		if (i % 64 == 63)
+			for (int k = 0; k < 64; k++)
+				weft_profile_remove(shared, keys + k);
+		if (i % 100 == 0)
+			weft_yield();
+	}
+}
+
+START_TEST(many_goroutines_add_and_remove_while_others_read)
+{
+	static char keys[4][64];
+
+	rtest_begin(2);
+	shared = weft_profile_new("shared");
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(weft_go_in(inst, churns, keys[i]), 0);
+	for (int i = 0; i < 200; i++) {
+		int64_t n = held("shared", NULL);
+
+		ck_assert_int_ge(n, -256); /* sums of several entries, read one after the other */
+		ck_assert_int_le(n, 512);
+	}
+	rtest_wait_gone();
+	ck_assert_int_eq(held("shared", NULL), 4 * (EACH % 64));
+	ck_assert_int_eq(weft_profile_count(shared), 4 * (EACH % 64));
+	weft_profile_free(shared);
+	rtest_end();
+}
+END_TEST
+
+/* --- threadcreate ------------------------------------------------------------------------------------------- */
+
+static void *ends(void *arg)
+{
+	return arg;
+}
+
+static RT_NOINLINE void starts_one(void *arg)
+{
+	pthread_t t;
+
+	(void)arg;
+	ck_assert_int_eq(rt_thread_start(&t, NULL, ends, NULL, RT_THREAD_HELPER), 0);
+	pthread_join(t, NULL);
+	RT_KEEP_FRAME();
+}
+
+static int64_t started(const char *reason, const void *fn)
+{
+	int64_t n = 0;
+
+	for (uint32_t at = 0; weft_read_prof(WEFT_PROF_THREADS, &at, &sample);) {
+		bool in = !fn;
+
+		for (int i = 0; i < sample.depth; i++)
+			in = in || weft_read_func_start(sample.pc[i] - 1) == (uintptr_t)fn;
+		n += in && !strcmp(sample.reason, reason) ? sample.value[0] : 0;
+	}
+	return n;
+}
+
+START_TEST(threads_are_counted_with_their_creators_stack_and_a_reason)
+{
+	rtest_begin(2);
+	ck_assert_int_eq(started("sysmon", NULL), 1);
+	ck_assert_int_ge(started("worker", NULL), 2);
+	ck_assert_int_ge(started("worker", weft_host_start), 1);
+	rtest_run(starts_one, NULL);
+	ck_assert_int_eq(started("helper", starts_one), 1);
+	starts_one(NULL); /* on a thread that is no worker */
+	ck_assert_int_eq(started("helper", starts_one), 2);
+	ck_assert_int_eq(started("plugin", NULL), 0);
+	rtest_end();
+}
+END_TEST
+
+Suite *test_prof_custom(void);
+Suite *test_prof_custom(void)
+{
+	Suite *s = suite_create("prof_custom");
+	TCase *tc = tcase_create("prof_custom");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, things_count_where_they_were_added_until_they_are_removed);
+	tcase_add_test(tc, names_are_unique_and_come_free_again);
+	tcase_add_test(tc, a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_stays);
+	tcase_add_test(tc, many_goroutines_add_and_remove_while_others_read);
+	tcase_add_test(tc, threads_are_counted_with_their_creators_stack_and_a_reason);
+	suite_add_tcase(s, tc);
+	return s;
+}
