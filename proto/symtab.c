@@ -6,7 +6,8 @@
  *
  * Several names at one address: a function before the resolver of an indirect one before an assembler
  * label; sized before unsized; global before weak before local; then the name with fewer leading
- * underscores, the shorter one, the smaller one.  A label inside a sized function is not a function. */
+ * underscores, the shorter one, the smaller one.  A label inside a sized function is not a function.
+ * plt.c adds stubs. */
 #include "symtab.h"
 
 #include <elf.h>
@@ -19,36 +20,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "symtab_impl.h"
 #include "utf8.h"
 
 #define NAME_MAX_LEN 4096 /* pprof reads texts by lines of at most 64 KiB */
 #define SECTIONS_MAX 65536
 #define SYMS_MAX (64u << 20)
-
-/* Where bytes come from: the file, or for the vDSO this process's memory. */
-struct image {
-	int fd;
-	uint64_t base, size;
-	bool own_fd;
-};
-
-/* A symbol on its way into the table. */
-struct candidate {
-	uint64_t addr, size;
-	uint64_t limit; /* where its section ends */
-	const char *name;
-	uint32_t rank; /* smaller is better */
-};
-
-struct reader {
-	struct image im;
-	const struct weft_module *m;
-	Elf64_Shdr *sec;
-	size_t n_sec;
-	char *str;
-	struct candidate *c;
-	size_t n;
-};
 
 static const struct symtab empty;
 
@@ -91,8 +68,7 @@ static bool image_get(const struct image *im, void *to, uint64_t at, uint64_t n)
 	return true;
 }
 
-/* n bytes at `at` and a NUL after them.  1; 0: not there; -ENOMEM. */
-static int image_load(const struct image *im, uint64_t at, uint64_t n, void *out)
+int image_load(const struct image *im, uint64_t at, uint64_t n, void *out)
 {
 	char *p;
 
@@ -191,12 +167,14 @@ static int read_candidates(struct reader *r, const Elf64_Shdr *sh)
 		rc = image_load(&r->im, sh->sh_offset, n * sizeof *sym, &sym);
 	if (rc <= 0)
 		return rc;
-	r->c = calloc(n, sizeof *r->c);
-	for (size_t i = 0; i < n && r->c; i++) {
+	for (size_t i = 0; i < n && rc > 0; i++) {
 		const char *name = sym[i].st_name < str->sh_size ? r->str + sym[i].st_name : "";
 		uint32_t rank = sym_rank(r, &sym[i], name);
 
-		if (rank != UINT32_MAX && sym[i].st_value >= lo && sym[i].st_value < hi)
+		if (rank == UINT32_MAX || sym[i].st_value < lo || sym[i].st_value >= hi)
+			continue;
+		rc = array_room(&r->c, r->n, &r->cap, sizeof *r->c) < 0 ? -ENOMEM : 1;
+		if (rc > 0)
 			r->c[r->n++] = (struct candidate){ .addr = sym[i].st_value,
 							   .size = sym[i].st_size,
 							   .limit = section_end(r, &sym[i], hi),
@@ -204,7 +182,7 @@ static int read_candidates(struct reader *r, const Elf64_Shdr *sh)
 							   .rank = rank };
 	}
 	free(sym);
-	return r->c ? 1 : -ENOMEM;
+	return rc;
 }
 
 static int candidate_cmp(const void *a, const void *b)
@@ -228,15 +206,15 @@ static size_t name_len(const char *name)
 {
 	size_t n = strcspn(name, "@");
 
-	if (n == 0)
+	if (n == 0 || strcmp(name + n, "@plt") == 0)
 		n = strlen(name);
 	return n < NAME_MAX_LEN ? n : NAME_MAX_LEN;
 }
 
 /* Of all names at one address keep the best, with the largest size that any of them states. */
-static size_t keep_best(struct candidate *c, size_t n)
+static uint32_t keep_best(struct candidate *c, size_t n)
 {
-	size_t kept = 0;
+	uint32_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		if (kept && c[kept - 1].addr == c[i].addr) {
@@ -319,15 +297,18 @@ static int try_table(struct reader *r, uint32_t type, const struct symtab **out)
 	const Elf64_Shdr *sh = find_section(r, type);
 	int rc = sh ? read_candidates(r, sh) : 0;
 
-	if (rc > 0 && r->n > 0)
-		rc = build(r, out);
-	else if (rc > 0)
+	if (rc > 0 && r->n > 0) {
+		rc = plt_candidates(r);
+		rc = rc == 0 ? build(r, out) : rc;
+	} else if (rc > 0) {
 		rc = 0;
+	}
 	free(r->c);
 	free(r->str);
+	arena_free(&r->arena);
 	r->c = NULL;
 	r->str = NULL;
-	r->n = 0;
+	r->n = r->cap = 0;
 	return rc < 0 ? rc : *out != &empty;
 }
 

@@ -164,6 +164,23 @@ static bool check_location(struct pprof_doc *d, size_t i)
 	return true;
 }
 
+/* A mapping's flag is a promise about each of its locations. */
+static bool check_flags(struct pprof_doc *d, size_t i)
+{
+	const Perftools__Profiles__Location *l = d->msg->location[i];
+	const Perftools__Profiles__Mapping *m = l->mapping_id ? d->msg->mapping[l->mapping_id - 1] : NULL;
+
+	for (size_t k = 0; m && k < l->n_line; k++) {
+		const Perftools__Profiles__Line *line = l->line[k];
+
+		if (m->has_filenames && !d->msg->function[line->function_id - 1]->filename)
+			return broken(d, "location %zu has no file but its mapping says so", i + 1);
+		if (m->has_line_numbers && !line->line)
+			return broken(d, "location %zu has no line but its mapping says so", i + 1);
+	}
+	return true;
+}
+
 static bool check_function(struct pprof_doc *d, size_t i)
 {
 	const Perftools__Profiles__Function *f = d->msg->function[i];
@@ -184,7 +201,7 @@ static bool check(struct pprof_doc *d)
 	for (size_t i = 0; ok && i < d->msg->n_function; i++)
 		ok = check_function(d, i);
 	for (size_t i = 0; ok && i < d->msg->n_location; i++)
-		ok = check_location(d, i);
+		ok = check_location(d, i) && check_flags(d, i);
 	for (size_t i = 0; ok && i < d->msg->n_sample; i++)
 		ok = check_sample(d, d->msg->sample[i]);
 	return ok;
@@ -208,6 +225,67 @@ void pprof_doc_close(struct pprof_doc *d)
 	if (d->msg)
 		perftools__profiles__profile__free_unpacked(d->msg, NULL);
 	free(d->raw);
+}
+
+/* --- what receivers of uploads demand -------------------------------------------------------------------- */
+
+#define UPLOAD_BYTES (4u << 20)
+#define UPLOAD_SAMPLES 16000
+#define UPLOAD_LABELS 100
+#define UPLOAD_DEPTH 1000
+#define UPLOAD_STRING (64u << 10)
+#define MINUTE 60000000000LL
+
+/* [a-zA-Z_][a-zA-Z0-9_]*, or Parca renames it. */
+static bool is_label_name(const char *s)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+
+	return *s && strchr(letters, *s) &&
+	       s[strspn(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")] == 0;
+}
+
+static bool check_limits(struct pprof_doc *d, int64_t now)
+{
+	const Perftools__Profiles__Profile *p = d->msg;
+
+	if (p->time_nanos < now - 60 * MINUTE || p->time_nanos > now + 10 * MINUTE)
+		return broken(d, "its time is %lld s from now", (long long)((p->time_nanos - now) / 1000000000));
+	if (p->duration_nanos < 0)
+		return broken(d, "its duration is negative");
+	if (d->raw_len > UPLOAD_BYTES)
+		return broken(d, "%zu bytes", d->raw_len);
+	if (p->n_sample > UPLOAD_SAMPLES)
+		return broken(d, "%zu samples", p->n_sample);
+	for (size_t i = 0; i < p->n_string_table; i++)
+		if (strlen(p->string_table[i]) > UPLOAD_STRING)
+			return broken(d, "string %zu is too long", i);
+	/* One of these is taken for a list with an entry per mapping. */
+	for (size_t i = 0; i < p->n_comment; i++)
+		if (strncmp(p->string_table[p->comment[i]], "executableInfo=", 15) == 0)
+			return broken(d, "comment %zu begins with executableInfo=", i);
+	return true;
+}
+
+static bool check_upload_sample(struct pprof_doc *d, const Perftools__Profiles__Sample *s)
+{
+	if (s->n_location_id > UPLOAD_DEPTH)
+		return broken(d, "a sample has %zu frames", s->n_location_id);
+	if (s->n_label > UPLOAD_LABELS)
+		return broken(d, "a sample has %zu labels", s->n_label);
+	for (size_t i = 0; i < s->n_label; i++)
+		if (!is_label_name(d->msg->string_table[s->label[i]->key]))
+			return broken(d, "label name \"%.100s\"", d->msg->string_table[s->label[i]->key]);
+	return true;
+}
+
+int pprof_doc_uploadable(struct pprof_doc *d, int64_t now)
+{
+	bool ok = check_limits(d, now);
+
+	for (size_t i = 0; ok && i < d->msg->n_sample; i++)
+		ok = check_upload_sample(d, d->msg->sample[i]);
+	return ok ? 0 : -1;
 }
 
 /* --- looking ----------------------------------------------------------------------------------------- */

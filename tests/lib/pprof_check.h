@@ -20,6 +20,9 @@ struct pprof_doc {
 /* 0: a profile that keeps every rule; -1: not, err says why.  Close it in both cases. */
 int pprof_doc_open(struct pprof_doc *d, const void *gz, size_t len);
 void pprof_doc_close(struct pprof_doc *d);
+/* What Pyroscope and Parca refuse beside that when a profile is uploaded: times far from now (wall clock, ns), too
+ * many samples, labels, frames or bytes, labels that one of them would have to rename.  0, or -1 and err. */
+int pprof_doc_uploadable(struct pprof_doc *d, int64_t now);
 
 const char *pprof_doc_string(const struct pprof_doc *d, int64_t i);
 int64_t pprof_doc_total(const struct pprof_doc *d, size_t value);

@@ -147,6 +147,10 @@ START_TEST(checker_refuses_what_consumers_refuse)
 	d = finish(p);
 	ck_assert_int_eq(verdict(d.msg), 0);
 
+	ck_assert_int_eq(pprof_doc_uploadable(&d, TIME + DURATION), 0);
+	ck_assert_int_lt(pprof_doc_uploadable(&d, TIME + 7200 * (int64_t)1000000000), 0);
+	ck_assert_int_lt(pprof_doc_uploadable(&d, TIME - 1200 * (int64_t)1000000000), 0);
+
 #define BREAKS(field, value)                                                                                           \
 	do {                                                                                                           \
 		__typeof__(field) old_ = (field);                                                                      \

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "sofile.h"
 #include "symbols.h"
 #include "symtab.h"
 #include "weft_host.h"
@@ -150,6 +151,42 @@ START_TEST(library_function_is_named_from_dynamic_symbols)
 	ck_assert_str_eq(s.name, "getenv");
 	ck_assert_ptr_nonnull(strstr(s.module->path, "libc.so"));
 	ck_assert(!s.internal);
+}
+END_TEST
+
+/* Between an object and the function of another that it calls: a jump that no symbol table lists. */
+START_TEST(stub_has_the_name_of_what_it_calls)
+{
+	static uint64_t stub;
+	uint64_t (*call)(void);
+	char path[256];
+	void *so;
+	struct symbol s;
+
+	/* A function's address in code that may not be relocated is that of its stub. */
+	sofile_build(
+		"#include <stdint.h>\n#include <stdlib.h>\n"
+		"#if defined(__x86_64__)\n"
+		"uint64_t where(void) { uint64_t p; __asm__(\"lea labs@plt(%%rip), %0\" : \"=r\"(p)); return p; }\n"
+		"#else\n"
+		"uint64_t where(void) { return 0; }\n"
+		"#endif\n"
+		"long use(long x) { return labs(x); }\n",
+		"-O2 -fno-builtin -fplt", path, sizeof path);
+	so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	ck_assert_msg(so != NULL, "%s", dlerror());
+	*(void **)&call = dlsym(so, "where");
+	stub = call();
+	setup();
+	sofile_remove(path);
+	if (!stub) {
+		printf("SKIP stub_has_the_name_of_what_it_calls: no way to ask for a stub's address here\n");
+		return;
+	}
+	s = symbols_at(stub + 3);
+	ck_assert_str_eq(s.name, "labs@plt");
+	ck_assert_uint_eq(s.start, stub);
+	ck_assert(s.exact);
 }
 END_TEST
 
@@ -358,6 +395,7 @@ Suite *test_symbols(void)
 	tcase_add_test(t, unsized_function_reaches_to_the_next);
 	tcase_add_test(t, resolver_of_an_indirect_function_has_its_name_unless_a_function_is_there);
 	tcase_add_test(t, library_function_is_named_from_dynamic_symbols);
+	tcase_add_test(t, stub_has_the_name_of_what_it_calls);
 	tcase_add_test(t, vdso_functions_have_names);
 	tcase_add_test(t, function_without_symbol_folds_to_module_and_start);
 	tcase_add_test(t, address_in_no_module_has_no_symbol);
