@@ -331,6 +331,31 @@ START_TEST(bare_profile_has_addresses_mappings_and_build_ids_alone)
 }
 END_TEST
 
+/* The tool takes the qualified name as it is, and has nothing left to demangle. */
+START_TEST(go_tool_pprof_shows_the_names_of_cpp)
+{
+	struct pprof *p;
+	char *raw;
+	size_t n;
+	void *b;
+
+	load(cpp, "-O2 -x c++", "method");
+	p = profile_of(&call, 1, false);
+	while (pprof_step(p, 1, 0, 1000000) > 0)
+		;
+	b = pprof_take(p, &n);
+	raw = go_pprof_raw(b, n);
+	if (raw)
+		ck_assert_msg(strstr(raw, " ns::box::call /") != NULL, "%s", raw);
+	else
+		printf("SKIP go_tool_pprof_shows_the_names_of_cpp: no go on PATH\n");
+	free(raw);
+	free(b);
+	pprof_free(p);
+	sofile_remove(path);
+}
+END_TEST
+
 START_TEST(texts_have_a_line_per_function)
 {
 	struct weft_goroutine g = { .id = 7, .status = WEFT_G_RUNNING, .flags = WEFT_GF_EXACT, .depth = 1 };
@@ -415,6 +440,7 @@ Suite *test_frame(void)
 	tcase_add_test(t, location_has_a_line_per_function_and_its_mapping_all_flags);
 	tcase_add_test(t, mapping_claims_no_more_than_all_its_locations_have);
 	tcase_add_test(t, bare_profile_has_addresses_mappings_and_build_ids_alone);
+	tcase_add_test(t, go_tool_pprof_shows_the_names_of_cpp);
 	tcase_add_test(t, texts_have_a_line_per_function);
 	tcase_add_test(t, inlined_function_of_a_header_is_told_with_its_caller_in_dumps);
 	suite_add_tcase(s, t);
