@@ -52,7 +52,7 @@ def requests(names, rnd):
         yield base + name + "?seconds=1", name + "-delta", gzip
         yield base + name + "?symbolize=none", name, gzip
         yield base + name + "?debug=1", name + "-text", b""
-    yield base + "goroutine?debug=2", "dump", b"goroutine "
+    yield base + "goroutine?debug=2", "dump", b""  # none at first
     yield base, "index", b"<"
     yield base + "symbol?0x10+0x20", "symbol", b"num_symbols"
     yield "/metrics", "metrics", b"# HELP"
