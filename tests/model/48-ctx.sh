@@ -1,5 +1,6 @@
 #!/bin/bash
 # Whoever waits under a context that ends is called off, and nothing ends the next one in its cell, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model ctx
 plant 'no heavy barrier between the flag and the look at who waits' ctx.c '/^	rt_heavy\(\); .*called_off/d' \

@@ -1,5 +1,6 @@
 #!/bin/bash
 # What was stopped, set anew or freed does not fire any more, what was not fires once, in every interleaving.
+# runs beside others
 . tests/model/lib.sh
 model tick
 plant 'a timer that fires does not ask whether it is still the one' tick.c 's/ld\(&a->armed\) != number \|\| //' \
