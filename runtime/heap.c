@@ -19,13 +19,15 @@
  * May be called by anybody, anywhere: before main() and in ld.so (nothing is sampled before weft_host_start()), under
  * any lock (those of heap_live.c are of the last rank), on any stack, in a thread's last moments (there is nothing to
  * clean up), in a signal handler that interrupted just this (`busy`: then not sampled, not looked up), in a child
- * after fork() (`owner`: likewise; who held the locks is not there).  Sampling allocates nothing and takes no lock that
+ * after fork() (`owner`: likewise; who held the locks is not there; a system call to find that out would cost more than
+ * all the rest).  Sampling allocates nothing and takes no lock that
  * workers share on their way; a sampled block costs a walk of the stack by table, up to some microseconds.
  *
  * In builds with a sanitizer, which has an allocator of its own, nothing is sampled. */
 #include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "heap.h"
 #include "sys.h"
@@ -44,7 +46,7 @@ static struct {
 	_Atomic int64_t rate;        /* bytes; 0: off */
 	_Atomic uint32_t rate_index;
 	_Atomic bool counting;
-	_Atomic int owner; /* the process */
+	_Atomic uint32_t *_Atomic owner; /* 1; in memory that the kernel zeroes in a child */
 	_Atomic uint64_t seeds;
 	_Atomic int64_t rates[RATES]; /* by index: those there have been */
 	RT_CACHED _Atomic uint64_t samples;
@@ -322,9 +324,12 @@ static RT_COLD void sample(struct self *s, void *p, size_t n, const struct recor
 
 /* --- What malloc() and free() do beside the C library's ---------------------------------------------- */
 
+/* False in a child after fork. */
 static bool is_owner(void)
 {
-	return rt_pid() == ld(&heap.owner);
+	_Atomic uint32_t *owner = ld(&heap.owner);
+
+	return owner && ld(owner);
 }
 
 /* A block was allocated, or (NULL) was not, with which the window ended.  Returns it. */
@@ -470,17 +475,32 @@ EXPORTED void *pvalloc(size_t n)
 
 /* --- Switching it on and off ------------------------------------------------------------------------ */
 
+/* NULL: none to be had, and nothing is sampled. */
+static _Atomic uint32_t *owner_new(void)
+{
+	void *page = rt_map(RT_PAGE);
+
+	if (page && rt_syscall(SYS_madvise, (long)page, RT_PAGE, MADV_WIPEONFORK, 0, 0, 0) < 0) {
+		rt_unmap(page, RT_PAGE);
+		page = NULL;
+	}
+	return page;
+}
+
 /* This thread sees it at once, others within a window. */
 static void changed(void)
 {
-	st(&heap.owner, rt_pid());
 	st_rel(&heap.generation, ld(&heap.generation) + 1); /* pairs with the acquire in renew() */
 	self.window = self.left = -1;
 }
 
 void weft_host_heap_rate(int64_t rate)
 {
-	rate = rate > 0 && ld(&rt_heap_tab.entries) ? rate : 0;
+	if (!ld(&heap.owner))
+		st(&heap.owner, owner_new());
+	rate = rate > 0 && ld(&heap.owner) && ld(&rt_heap_tab.entries) ? rate : 0;
+	if (rate)
+		st(ld(&heap.owner), 1);
 	st(&heap.rate_index, rate_index(rate ? rate : 1));
 	st(&heap.rate, rate);
 	changed();

@@ -33,6 +33,7 @@ ROWS = [
     ("selready8", "select_ready", 10_000, 8, False),
     ("selblock8", "select_block", 8_000, 8, True),
     ("rwmutex", "rwmutex", 40_000, 8, False),
+    ("malloc", "malloc", 200_000, 64, False),
 ]
 
 

@@ -90,6 +90,8 @@ ROWS = [
     Row("block.rate", "blocking", 2, 10, 1000, "blocking.rate", more=True, least=0.6, sides=PLAIN),
     Row("block_raw", "blocking_raw", 2, 10, 1000, "blocking", sides=PLAIN),
     Row("block_raw.rate", "blocking_raw", 2, 10, 1000, "blocking.rate", more=True, sides=PLAIN),
+    Row("malloc", "malloc", 1, 20_000_000, 64, "malloc", sides=PLAIN),
+    Row("prof_heap", "prof_heap", 1, 20_000_000, 64, "prof_heap.cost", most=1.0, sides=PLAIN),
     Row("tcp64", "tcp_server", 2, 150_000, 64, "tcp.rate", 1.25, more=True, epoll=0.95, sides=TCP),
     Row("tcp64.p99", "tcp_server", 2, 150_000, 64, "tcp.p99", 1.00, sides=TCP),
     Row("tcp64.server", "tcp_server", 2, 150_000, 64, "tcp.server.cpu", sides=TCP),

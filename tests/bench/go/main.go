@@ -54,6 +54,8 @@ var workloads = map[string]workload{
 	"blocking":      {own: ownBlocking, defK: 1000},
 	"blocking_raw":  {own: ownBlocking, defK: 1000},
 	"tcp_server":    {own: ownTCPServer},
+	"malloc":        {run: runMalloc, defK: 64},
+	"prof_heap":     {own: ownProfHeap, defK: 64},
 }
 
 type stamp struct {

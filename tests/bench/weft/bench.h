@@ -30,6 +30,8 @@ int must(int rc, const char *what);
 num_chan new_chan(size_t cap);
 uint64_t splitmix64(uint64_t i); /* the i-th number of the sequence that starts at 0 */
 
+extern void (*bench_heap_rate)(int64_t bytes); /* weft_host_heap_rate() */
+
 /* n operations; k is the workload's own parameter.  run_: timed after a warm-up of a
  * tenth; own_: does its own warm-up, timing and printing. */
 void run_switch(int64_t n, int64_t k);
@@ -62,5 +64,7 @@ void own_late_lock(int64_t n, int64_t k);
 void own_blocking(int64_t n, int64_t k);
 void own_blocking_raw(int64_t n, int64_t k);
 void own_tcp_server(int64_t n, int64_t k);
+void run_malloc(int64_t n, int64_t k);
+void own_prof_heap(int64_t n, int64_t k);
 
 #endif

@@ -6,7 +6,8 @@
 
 struct bench_job {
 	const char *workload;
-	int64_t n, k; /* k < 0: the workload's own default */
+	int64_t n, k;                     /* k < 0: the workload's own default */
+	void (*heap_rate)(int64_t bytes); /* of the host interface, which the workloads do not see */
 };
 void bench_run(const struct bench_job *job);
 

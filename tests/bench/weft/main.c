@@ -4,7 +4,7 @@
  *
  * The main thread starts the runtime, loads workloads.so from beside the program, as weftd loads plugins, and waits;
  * the workload is a goroutine.  RECORDER=BYTES in the environment sizes the event recorder (0: off; default 16 MiB,
- * as the daemon's). */
+ * as the daemon's).  Memory is sampled as by the daemon. */
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -21,7 +21,7 @@ static struct {
 	struct bench_job job;
 	void (*run)(const struct bench_job *job);
 	weft_wg done;
-} main_job = { .job.k = -1 };
+} main_job = { .job = { .k = -1, .heap_rate = weft_host_heap_rate } };
 
 static void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 static void fail(const char *fmt, ...)
@@ -98,6 +98,7 @@ int main(int argc, char **argv)
 {
 	const char *rec = getenv("RECORDER");
 	struct weft_host_opts opts = {
+		.heap_rate = 512 << 10,
 		.recorder_bytes = rec ? (size_t)number(rec, "RECORDER") : 16u << 20,
 		.log = log_line,
 		.name = no_name,

@@ -45,8 +45,12 @@ static const struct workload {
 	{ "blocking", NULL, own_blocking, 1000 },
 	{ "blocking_raw", NULL, own_blocking_raw, 1000 },
 	{ "tcp_server", NULL, own_tcp_server, 0 },
+	{ "malloc", run_malloc, NULL, 64 },
+	{ "prof_heap", NULL, own_prof_heap, 64 },
 	{ 0 },
 };
+
+void (*bench_heap_rate)(int64_t bytes);
 
 void fail(const char *fmt, ...)
 {
@@ -127,6 +131,7 @@ __attribute__((visibility("default"))) void bench_run(const struct bench_job *j)
 	const struct workload *w = workloads;
 	int64_t k;
 
+	bench_heap_rate = j->heap_rate;
 	while (w->name && strcmp(w->name, j->workload) != 0)
 		w++;
 	if (!w->name)
