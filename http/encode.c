@@ -50,6 +50,11 @@ void encode_start(struct encoding *e)
 void encode_done(struct encoding *e)
 {
 	trim_later(e->op.h);
+	encode_free(e);
+}
+
+void encode_free(struct encoding *e)
+{
 	pprof_free(e->p);
 	buf_free(&e->out);
 	free((char *)e->head.comment);

@@ -3,6 +3,7 @@
  * The kinds of pprof_snapshot.c, read in one go on the thread of the caller, which may take its time. */
 #include "server.h"
 
+#include "frame.h"
 #include "symbols.h"
 
 #include <errno.h>
@@ -108,7 +109,9 @@ int http_profile_write(const char *name, int debug, bool labels, int fd)
 		kind->end(s);
 	if (kind->drop)
 		kind->drop(s);
-	encode_done(&s->e);
+	encode_free(&s->e);
+	(void)frames_trim(); /* what was open already and not used since, that is all of it by the second call */
+	(void)frames_trim();
 	free(s);
 	return rc;
 }

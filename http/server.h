@@ -265,7 +265,8 @@ struct encoding {
 	struct buf out;
 };
 void encode_start(struct encoding *e);
-void encode_done(struct encoding *e); /* frees what it holds, not itself */
+void encode_done(struct encoding *e); /* loop thread; frees what it holds, not itself */
+void encode_free(struct encoding *e); /* the same of one that no request has made */
 
 /* filter.c: what all profiles take: instance=, plugin=, symbolize=none. */
 struct filter {

@@ -209,16 +209,15 @@ static void folded(struct buf *out, struct pprof *p, const struct pprof_sample *
 	bool any = false;
 
 	for (uint32_t i = s->depth; i--;) {
-		const struct frame *f = pprof_frame(p, s->loc[i]);
+		struct frames v = pprof_frames(p, s->loc[i]);
 
-		if (f->root)
-			continue;
-		buf_str(out, any ? ";" : "");
-		if (f->named)
-			buf_str(out, f->name);
-		else
-			buf_fmt(out, "0x%" PRIx64, p->loc[s->loc[i]].call);
-		any = true;
+		for (int k = v.n; k-- && !v.f[k].root; any = true) {
+			buf_str(out, any ? ";" : "");
+			if (v.f[k].named)
+				buf_str(out, v.f[k].name);
+			else
+				buf_fmt(out, "0x%" PRIx64, p->loc[s->loc[i]].call);
+		}
 	}
 	buf_fmt(out, " %" PRId64 "\n", s->value[0]);
 }

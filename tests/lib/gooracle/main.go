@@ -3,7 +3,7 @@
 //	gooracle [RECEIVING SENDING LOCKING SLEEPING]
 //
 // holds that many goroutines parked in one function each, labelled as those of the test plugin
-// parked.c are, prints its address as a line, and serves until it is killed.
+// parked.c are, has something in its block and mutex profile, prints its address as a line, and serves until it is killed.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"net/http"
 	_ "net/http/pprof"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"sync"
@@ -46,6 +47,32 @@ func start(n int, name string, f func()) {
 	})
 }
 
+//go:noinline
+func contendedHolder(m *sync.Mutex, done *sync.WaitGroup) {
+	m.Lock()
+	for i := 0; i < 5; i++ {
+		done.Add(1)
+		go func() { m.Lock(); m.Unlock(); done.Done() }()
+	}
+	time.Sleep(50 * time.Millisecond)
+	m.Unlock()
+	done.Wait()
+}
+
+// profiles fills block, mutex and a profile of its own, "waits.held", as the test plugin waits.c does.
+func profiles() {
+	var m sync.Mutex
+	var done sync.WaitGroup
+
+	runtime.SetBlockProfileRate(1)
+	runtime.SetMutexProfileFraction(1)
+	contendedHolder(&m, &done)
+	p := pprof.NewProfile("waits.held")
+	for i := 0; i < 30; i++ {
+		p.Add(i, 0)
+	}
+}
+
 func main() {
 	n := []int{6, 3, 2, 1}
 	for i := range n {
@@ -58,6 +85,7 @@ func main() {
 			n[i] = v
 		}
 	}
+	profiles()
 	held.Lock()
 	start(n[0], "receiving", parkedReceiving)
 	start(n[1], "sending", parkedSending)
