@@ -5,7 +5,7 @@
 #   make check-instructions  callgrind counts per operation against tests/bench/instructions.txt
 
 BENCH       := tests/bench
-BENCH_HDR   := $(wildcard $(BENCH)/weft/*.h $(BENCH)/floor/*.h) runtime/include/weft.h runtime/host/weft_host.h
+BENCH_HDR   := $(wildcard $(BENCH)/weft/*.h $(BENCH)/floor/*.h) runtime/include/weft.h runtime/host/weft_host.h runtime/read/weft_read.h
 BENCH_WORK  := $(filter-out $(BENCH)/weft/main.c,$(wildcard $(BENCH)/weft/*.c))
 BENCH_FLOOR := $(wildcard $(BENCH)/floor/*.c $(BENCH)/floor/*.S)
 BENCH_GO    := $(wildcard $(BENCH)/go/*.go) $(BENCH)/go/go.mod

@@ -38,6 +38,11 @@ def late(ident, workload, k):
     return Row(ident, workload, 2, 500, k, "late.p99", 0.10, sides=PLAIN)
 
 
+def profile(ident, k):
+    """How much slower mix is while something is observed; prof_none, where nothing is, shows the noise."""
+    return Row(ident, "profile", 2, 40_000, k, "profile.slowdown", sides=PLAIN)
+
+
 ROWS = [
     Row("switch_p1", "switch", 1, 2_000_000, None, "switch", 0.20),
     Row("spawn_p1", "spawn_join", 1, 600_000, 1000, "spawn_join", 0.25),
@@ -98,6 +103,8 @@ ROWS = [
     Row("tcp1000", "tcp_server", 2, 150_000, 1000, "tcp.rate", 1.25, more=True, epoll=0.95, sides=TCP),
     Row("tcp1000.p99", "tcp_server", 2, 150_000, 1000, "tcp.p99", 1.00, sides=TCP),
     Row("tcp1000.server", "tcp_server", 2, 150_000, 1000, "tcp.server.cpu", sides=TCP),
+    profile("prof_none", 0),
+    profile("prof_cpu100", 1),
 ]
 # Recorder on against off: the same run's own bound.
 RECORDER_GOAL = {"switch_p1": 1.8, "pingpong_p1": 1.8, "pingpong_p2": 1.8, "mix_p2": 1.03}

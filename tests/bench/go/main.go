@@ -56,6 +56,7 @@ var workloads = map[string]workload{
 	"tcp_server":    {own: ownTCPServer},
 	"malloc":        {run: runMalloc, defK: 64},
 	"prof_heap":     {own: ownProfHeap, defK: 64},
+	"profile":       {own: ownProfile, defK: observeCPU},
 }
 
 type stamp struct {

@@ -28,7 +28,8 @@ void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* A call that may not fail here: the result, or the end. */
 int must(int rc, const char *what);
 num_chan new_chan(size_t cap);
-uint64_t splitmix64(uint64_t i); /* the i-th number of the sequence that starts at 0 */
+uint64_t splitmix64(uint64_t i);          /* the i-th number of the sequence that starts at 0 */
+extern void (*observe)(int what, int on); /* the job's */
 
 extern void (*bench_heap_rate)(int64_t bytes); /* weft_host_heap_rate() */
 
@@ -66,5 +67,6 @@ void own_blocking_raw(int64_t n, int64_t k);
 void own_tcp_server(int64_t n, int64_t k);
 void run_malloc(int64_t n, int64_t k);
 void own_prof_heap(int64_t n, int64_t k);
+void own_profile(int64_t n, int64_t k);
 
 #endif

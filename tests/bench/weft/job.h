@@ -4,10 +4,14 @@
 
 #include <stdint.h>
 
+/* What a workload can have switched on and off; numbers are the k of the workload "profile" on both sides. */
+enum { OBSERVE_NOTHING, OBSERVE_CPU, OBSERVE_N };
+
 struct bench_job {
 	const char *workload;
 	int64_t n, k;                     /* k < 0: the workload's own default */
 	void (*heap_rate)(int64_t bytes); /* of the host interface, which the workloads do not see */
+	void (*observe)(int what, int on);
 };
 void bench_run(const struct bench_job *job);
 

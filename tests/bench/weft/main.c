@@ -8,14 +8,17 @@
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "job.h"
 
 #include <weft_host.h>
+#include <weft_read.h>
 
 static struct {
 	struct bench_job job;
@@ -68,6 +71,63 @@ static size_t no_name(uintptr_t pc, char *buf, size_t cap)
 	return 0;
 }
 
+/* --- Observing: what the daemon does while somebody asks for a profile -------------------------------------- */
+
+static struct {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t stop;
+	bool stopping;
+} drain = { .lock = PTHREAD_MUTEX_INITIALIZER, .stop = PTHREAD_COND_INITIALIZER };
+
+static void drop(void *user, const struct weft_sample *s)
+{
+	(void)user;
+	(void)s;
+}
+
+static void *drain_main(void *arg)
+{
+	(void)arg;
+	weft_host_thread("drain");
+	pthread_mutex_lock(&drain.lock);
+	while (!drain.stopping) {
+		struct timespec until;
+
+		weft_cpu_drain(drop, NULL);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 200000000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&drain.stop, &drain.lock, &until);
+	}
+	pthread_mutex_unlock(&drain.lock);
+	return NULL;
+}
+
+static void observe_cpu(int on)
+{
+	if (on) {
+		drain.stopping = false;
+		must(weft_cpu_start(100), "weft_cpu_start");
+		must(-pthread_create(&drain.thread, NULL, drain_main, NULL), "pthread_create");
+		return;
+	}
+	pthread_mutex_lock(&drain.lock);
+	drain.stopping = true;
+	pthread_cond_signal(&drain.stop);
+	pthread_mutex_unlock(&drain.lock);
+	pthread_join(drain.thread, NULL);
+	weft_cpu_stop();
+	weft_cpu_drain(drop, NULL);
+}
+
+static void observe(int what, int on)
+{
+	if (what == OBSERVE_CPU)
+		observe_cpu(on);
+}
+
 static void job_run(void *arg)
 {
 	(void)arg;
@@ -108,6 +168,7 @@ int main(int argc, char **argv)
 	if (argc < 4 || argc > 5)
 		fail("usage: weft WORKLOAD PROCS N [K]");
 	main_job.job.workload = argv[1];
+	main_job.job.observe = observe;
 	opts.maxprocs = (int)number(argv[2], "PROCS");
 	main_job.job.n = number(argv[3], "N");
 	if (argc == 5)

@@ -47,10 +47,13 @@ static const struct workload {
 	{ "tcp_server", NULL, own_tcp_server, 0 },
 	{ "malloc", run_malloc, NULL, 64 },
 	{ "prof_heap", NULL, own_prof_heap, 64 },
+	{ "profile", NULL, own_profile, OBSERVE_CPU },
 	{ 0 },
 };
 
 void (*bench_heap_rate)(int64_t bytes);
+
+void (*observe)(int what, int on);
 
 void fail(const char *fmt, ...)
 {
@@ -137,6 +140,7 @@ __attribute__((visibility("default"))) void bench_run(const struct bench_job *j)
 	if (!w->name)
 		fail("there is no workload \"%s\"", j->workload);
 	k = j->k < 0 ? w->k : j->k;
+	observe = j->observe;
 	if (w->own) {
 		w->own(j->n, k);
 	} else {
