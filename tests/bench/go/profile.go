@@ -13,8 +13,8 @@ const (
 	observeCPU
 	observeN
 
-	turns   = 9
-	workers = 100
+	profileTurns = 9
+	workers      = 100
 )
 
 func observe(what int, on bool) {
@@ -42,7 +42,7 @@ func ownProfile(n, k int) {
 		fail("profile: there is no %d to observe", k)
 	}
 	runMix(n, workers)
-	for i := 0; i < turns; i++ {
+	for i := 0; i < profileTurns; i++ {
 		for on := 0; on < 2; on++ {
 			if on == 1 {
 				observe(k, true)
