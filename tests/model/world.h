@@ -74,6 +74,17 @@ RT_NOINLINE struct m *rt_switch(_Atomic uintptr_t *save, uintptr_t sp, struct m 
 	mc_stack_switch((uintptr_t)__builtin_frame_address(0) - 128, sp);
 	return real_switch(save, sp, m);
 }
+struct rt_wait_rates rt_wait_rates; /* zero: the profiles of waits are off */
+void rt_waited_slow(struct m *m, struct g *g, uint64_t since, uint64_t span, enum rt_wait reason, void *frame)
+{
+	(void)m, (void)g, (void)since, (void)span, (void)reason, (void)frame;
+	mc_fail("a wait is counted in a profile that is off");
+}
+uint32_t rt_stack_class(size_t bytes)
+{
+	(void)bytes;
+	return 0;
+}
 int64_t rt_now(void)
 {
 	return ld(&world_clock);
