@@ -402,7 +402,9 @@ void rt_slots_give(struct g **gs, uint32_t n); /* all of one class */
 /* Class for a stack of that many bytes, RT_CLASSES: there is none so large. */
 uint32_t rt_stack_class(size_t bytes);
 void rt_stacks_start(void);
-void rt_stacks_trim(void); /* scavenger: give memory of dead slots back */
+void rt_stacks_age(bool all); /* scavenger: what nobody used since the last time, or all, is to be given back... */
+bool rt_stacks_trim_some(int64_t until); /* ...in portions; false: all is */
+void rt_stacks_trim(void);               /* all at once */
 void rt_stack_counters(struct weft_counters *out);
 
 /* --- Guards (guard.c) --- */

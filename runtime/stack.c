@@ -32,11 +32,15 @@ static const struct class_is {
 	uint32_t batch, warm_floor, cost;
 } class_is[RT_CLASSES] = { { 256, 1024, 4608 }, { 64, 64, 5120 }, { 64, 16, 6656 } };
 
+#define BATCH 64 /* slots given back at a time */
+
 static struct rt_lock lock = RT_LOCK_INIT(ARENA);
 /* under lock */
 static struct class
 {
 	uint64_t used, warm;
+	uint64_t least;     /* warm ones there were since rt_stacks_age(): that many nobody has needed */
+	uint64_t spare;     /* of those: to be given back */
 	uint32_t hint;      /* arena in which to look for a free slot first */
 	uint32_t hint_word; /* and where in it */
 	uint32_t open;      /* number of the arena with room for more, plus 1; 0: none */
@@ -166,6 +170,7 @@ static uint32_t take(struct class *c, uint32_t arena, uint32_t word, uint64_t wh
 	uint32_t n = 0;
 
 	c->warm -= (uint64_t)__builtin_popcountll(used_before & which);
+	c->least = c->warm < c->least ? c->warm : c->least;
 	warm[arena][word] = used_before & ~which;
 	for (; which; which &= which - 1) {
 		uint32_t bit = (uint32_t)__builtin_ctzll(which), i = word * 64 + bit;
@@ -338,10 +343,12 @@ static void wipe(const uint32_t *slots, uint32_t n)
 static bool trim(uint32_t class)
 {
 	struct class *c = &classes[class];
-	uint32_t slots[64], n;
+	uint32_t slots[BATCH], n;
 
 	rt_lock(&lock);
-	n = c->warm > class_is[class].warm_floor ? borrow_warm(class, slots, 64) : 0;
+	n = borrow_warm(class, slots, c->spare < BATCH ? (uint32_t)c->spare : BATCH);
+	c->spare -= n;
+	c->least = c->warm < c->least ? c->warm : c->least;
 	rt_unlock(&lock);
 
 	wipe(slots, n);
@@ -352,14 +359,35 @@ static bool trim(uint32_t class)
 	c->used -= n;
 	n_trimmed += n;
 	rt_unlock(&lock);
-	return n == 64;
+	return n == BATCH;
+}
+
+void rt_stacks_age(bool all)
+{
+	rt_lock(&lock);
+	for (uint32_t class = 0; class < RT_CLASSES; class ++) {
+		struct class *c = &classes[class];
+		uint64_t unused = all ? c->warm : c->least, floor = class_is[class].warm_floor;
+
+		c->spare = unused > floor ? unused - floor : 0;
+		c->least = c->warm;
+	}
+	rt_unlock(&lock);
+}
+
+bool rt_stacks_trim_some(int64_t until)
+{
+	for (uint32_t class = 0; class < RT_CLASSES; class ++)
+		while (trim(class))
+			if (rt_now() >= until)
+				return true;
+	return false;
 }
 
 void rt_stacks_trim(void)
 {
-	for (uint32_t class = 0; class < RT_CLASSES; class ++)
-		while (trim(class))
-			;
+	rt_stacks_age(true);
+	(void)rt_stacks_trim_some(INT64_MAX);
 }
 
 /* --- Start, questions -------------------------------------------------------------------------------- */

@@ -5,7 +5,8 @@
  *     told to be eager, see sched.c), a worker woken;
  *   - timers that are due while a P idles: a worker woken, which fires them;
  *   - descriptors that nobody has asked about for STALE;
- *   - the clock's calibration, the give-back of stacks and of ended threads, the number of Ps, each second.
+ *   - the clock's calibration, the give-back of stacks (in portions: there may be a million) and of ended threads, the
+ *     number of Ps, each second.
  *
  * It sleeps 20 us (and not the 50 us more that threads allow the kernel by default) while it finds something to do,
  * twice as long after each idle round beyond 50, at most 10 ms, or less when a look asks for another; and until kicked
@@ -25,7 +26,9 @@
 #define IDLE_ROUNDS 50
 #define STALE (10 * WEFT_MS)
 #define STALE_IDLE (1 * WEFT_MS) /* while a P idles that could go on */
-#define ASLEEP_AFTER 20          /* rounds of SLEEP_MAX with every P idle */
+#define TRIM (500 * WEFT_US)     /* it looks at nothing else for so long */
+#define TRIM_EVERY (2 * WEFT_MS)
+#define ASLEEP_AFTER 20 /* rounds of SLEEP_MAX with every P idle */
 
 static pthread_t thread;
 static struct rt_note note;
@@ -82,11 +85,21 @@ static void sleep_long(void)
 	rt_unlock(&sched.lock);
 }
 
+/* Every P idles: nobody needs warm stacks.  False: one does not idle any more. */
+static bool trim_all(void)
+{
+	rt_stacks_age(true);
+	while (rt_stacks_trim_some(rt_now() + TRIM))
+		if (ld(&sched.n_idle_ps) != ld(&sched.n_active) || ld(&stop))
+			return false;
+	return true;
+}
+
 static void each_second(void)
 {
 	rt_clock_tune();
 	rt_timers_retune();
-	rt_stacks_trim();
+	rt_stacks_age(false);
 	rt_procs_poll();
 	rt_ms_reap();
 }
@@ -95,6 +108,7 @@ static void *sysmon_main(void *arg)
 {
 	int64_t delay = SLEEP_MIN, last = 0, next = INT64_MAX, now;
 	uint32_t idle = 0, quiet = 0;
+	bool trims = false;
 
 	(void)arg;
 	weft_host_thread("weft-sysmon");
@@ -116,13 +130,18 @@ static void *sysmon_main(void *arg)
 		if (now - last >= WEFT_SEC) {
 			last = now;
 			each_second();
+			trims = true;
+		}
+		if (trims) {
+			trims = rt_stacks_trim_some(now + TRIM);
+			delay = trims && delay > TRIM_EVERY ? TRIM_EVERY : delay;
 		}
 		quiet = ld(&sched.n_idle_ps) == ld(&sched.n_active) && delay == SLEEP_MAX ? quiet + 1 : 0;
 		if (quiet > ASLEEP_AFTER) {
 			quiet = 0;
-			rt_stacks_trim();
 			rt_ms_reap();
-			sleep_long();
+			if (trim_all())
+				sleep_long();
 			idle = 0;
 			delay = SLEEP_MIN;
 		}
