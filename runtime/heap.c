@@ -57,17 +57,6 @@ static struct {
 
 /* --- Rates ---------------------------------------------------------------------------------------- */
 
-/* A program that sets more than RATES of them in turn gets the last one's weights for what it sampled then. */
-static uint32_t rate_index(int64_t rate)
-{
-	uint32_t i = 0;
-
-	while (i < RATES - 1 && ld(&heap.rates[i]) && ld(&heap.rates[i]) != rate)
-		i++;
-	st(&heap.rates[i], rate);
-	return i;
-}
-
 int64_t weft_read_heap_rate(uint64_t extra)
 {
 	return ld(&heap.rates[extra >> 48 & (RATES - 1)]);
@@ -474,6 +463,17 @@ EXPORTED void *pvalloc(size_t n)
 }
 
 /* --- Switching it on and off ------------------------------------------------------------------------ */
+
+/* A program that sets more than RATES of them in turn gets the last one's weights for what it sampled then. */
+static uint32_t rate_index(int64_t rate)
+{
+	uint32_t i = 0;
+
+	while (i < RATES - 1 && ld(&heap.rates[i]) && ld(&heap.rates[i]) != rate)
+		i++;
+	st(&heap.rates[i], rate);
+	return i;
+}
 
 /* NULL: none to be had, and nothing is sampled. */
 static _Atomic uint32_t *owner_new(void)
