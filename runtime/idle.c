@@ -366,10 +366,11 @@ static bool untimed(const struct p *p)
 	return yes;
 }
 
-/* As an M that finds nothing (the head's right column): idle, heavy barrier, one more look. */
+/* As an M that finds nothing (the head's right column): idle, heavy barrier, one more look.  Descriptors that nobody
+ * sleeps on are work as well: who finds no other idles as the poller. */
 void rt_p_pass(struct p *p)
 {
-	bool work = !rt_runq_empty(p) || ld(&sched.n_global) || ld(&p->has_next) || untimed(p);
+	bool work = !rt_runq_empty(p) || ld(&sched.n_global) || ld(&p->has_next) || untimed(p) || rt_net_unwatched();
 
 	if (work && !ld(&sched.stopping)) { /* in the end nobody is to start anew */
 		rt_run_p(p, false);

@@ -11,6 +11,9 @@
 #include "sys.h"
 
 #define BACKLOG 4096 /* the kernel takes less where net.core.somaxconn says so */
+#define ALONE (10 * WEFT_SEC)
+
+int64_t rt_dial_least_ns = 2 * WEFT_SEC;
 
 static int set_option(int fd, int level, int name)
 {
@@ -86,8 +89,23 @@ int weft_listen(const char *net, const char *addr)
 
 /* --- Dialling ------------------------------------------------------------------------------------------------- */
 
+/* Until when is one address tried of `left`?  The last as long as the caller waits; the others for their share of the
+ * time that his context leaves, as Go has it; without a deadline for less than the kernel would, which is two
+ * minutes.  0: no limit. */
+static int64_t attempt_until(const struct m *m, int left)
+{
+	int64_t deadline = m ? ld(&ld(&m->cur)->ctx)->deadline : WEFT_FOREVER, now = rt_now(), share;
+
+	if (left == 1)
+		return 0;
+	if (deadline == WEFT_FOREVER)
+		return now + ALONE;
+	share = (deadline - now) / left;
+	return now + (share > rt_dial_least_ns ? share : rt_dial_least_ns);
+}
+
 /* The socket is connecting: how does that end? */
-static int await_connected(struct m **m, int fd)
+static int await_connected(struct m **m, int fd, int64_t until)
 {
 	uint32_t gen, seq[2] = { 0 };
 	struct rt_fd *f = rt_fd_ours(fd, &gen);
@@ -96,6 +114,8 @@ static int await_connected(struct m **m, int fd)
 
 	if (!f)
 		return -EBADF;
+	if (until)
+		rt_fd_deadline(f, RT_FD_BIT(RT_FD_OUT), until);
 	for (;;) {
 		seq[RT_FD_OUT] = ld_acq(&f->dir[RT_FD_OUT].seq); /* pairs with on_event() */
 		rc = rt_fd_poll(fd, POLLOUT);
@@ -107,6 +127,8 @@ static int await_connected(struct m **m, int fd)
 		if (rc < 0)
 			return rc;
 	}
+	if (until)
+		rt_fd_deadline(f, RT_FD_BIT(RT_FD_OUT), 0);
 	rc = (int)rt_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, (long)&error, (long)&len, 0);
 	return rc < 0 ? rc : -error;
 }
@@ -126,10 +148,22 @@ static int dial_at(struct m **m, const struct rt_addrs *as, int i)
 	if (rc < 0)
 		return keep_or_close(fd, rc);
 	if (connected < 0)
-		rc = await_connected(m, fd);
+		rc = await_connected(m, fd, attempt_until(*m, as->n - i));
 	if (rc < 0)
 		(void)rt_fd_close(fd);
 	return rc < 0 ? rc : fd;
+}
+
+int rt_dial(struct m **m, const struct rt_addrs *as)
+{
+	int rc = -ENOENT;
+
+	for (int i = 0; i < as->n; i++) {
+		rc = dial_at(m, as, i);
+		if (rc >= 0 || (*m && rt_ctx_err(ld(&ld(&(*m)->cur)->ctx))))
+			break; /* else the next one may do */
+	}
+	return rc;
 }
 
 int weft_dial(const char *net, const char *addr)
@@ -138,13 +172,8 @@ int weft_dial(const char *net, const char *addr)
 	struct rt_addrs as;
 	int rc = rt_addr_find(&m, net, addr, false, &as);
 
-	for (int i = 0; rc >= 0 && i < as.n; i++) {
-		rc = dial_at(&m, &as, i);
-		if (rc >= 0 || rc == -ECANCELED)
-			break;
-		if (i + 1 < as.n)
-			rc = 0; /* the next one may do */
-	}
+	if (rc >= 0)
+		rc = rt_dial(&m, &as);
 	if (m)
 		rt_leave(m);
 	return rc;

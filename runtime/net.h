@@ -141,4 +141,10 @@ struct rt_addrs {
 /* The addresses that net and addr name.  0 or -Exxx as weft_listen(). */
 int rt_addr_find(struct m **m, const char *net, const char *addr, bool passive, struct rt_addrs *out);
 
+/* --- Dialling (net.c) --- */
+
+/* Connect to the first of as that can be had.  A descriptor, or -Exxx of the last. */
+int rt_dial(struct m **m, const struct rt_addrs *as);
+extern int64_t rt_dial_least_ns; /* what an address that is not the last gets at least; tests shorten it */
+
 #endif

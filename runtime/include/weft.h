@@ -445,7 +445,8 @@ void weft_leave(void);
  * "unixpacket".  addr is "host:port", "[v6]:port" or ":port" (any address; for
  * dial: this host), the port a number or a service's name; or a path ("@name":
  * abstract).  Names are looked up on another thread, and every address they
- * have is tried in turn.
+ * have is tried in turn: for its share of the time that the context leaves (at
+ * least 2 s), for 10 s where it has no deadline, the last for as long as it takes.
  *   -EINVAL  net or addr is not understood
  *   -ENOENT  no such host or service, or no such path;  -EAGAIN  the name servers do not answer,
  *            or (unix) too many wait there already

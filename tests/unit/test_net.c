@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net.h"
 #include "netpair.h"
 #include "rtest.h"
 
@@ -290,6 +291,69 @@ START_TEST(files_are_read_and_written_and_sent)
 }
 END_TEST
 
+/* A listening socket on loopback; sa: where. */
+static int listening(int backlog, struct sockaddr_in *sa)
+{
+	socklen_t len = sizeof *sa;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*sa = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)sa, sizeof *sa), 0);
+	ck_assert_int_eq(listen(fd, backlog), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)sa, &len), 0);
+	return fd;
+}
+
+/* One that nobody accepts from and that has no room: who connects hears nothing. */
+static void deaf(struct sockaddr_in *sa)
+{
+	(void)listening(0, sa);
+	for (int i = 0; i < 4; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+		(void)connect(fd, (struct sockaddr *)sa, sizeof *sa);
+	}
+}
+
+#define LEAST (100 * WEFT_MS)
+
+static void add_address(struct rt_addrs *as, const struct sockaddr_in *sa)
+{
+	as->a[as->n].len = sizeof *sa;
+	memcpy(&as->a[as->n++].sa, sa, sizeof *sa);
+}
+
+static void dials_a_deaf_one_first(void *arg)
+{
+	struct rt_addrs as = { .type = SOCK_STREAM };
+	struct sockaddr_in sa;
+	struct m *m;
+	int fd;
+
+	(void)arg;
+	deaf(&sa);
+	add_address(&as, &sa);
+	(void)listening(16, &sa);
+	add_address(&as, &sa);
+	WEFT_TIMEOUT(20 * LEAST) {
+		int64_t began = weft_now();
+
+		m = rt_enter(rt_self());
+		fd = rt_dial(&m, &as);
+		rt_leave(m);
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_ge(weft_now() - began, 9 * LEAST); /* half of what there was */
+	}
+	ck_assert_int_eq(weft_close(fd), 0);
+}
+
+START_TEST(an_address_that_says_nothing_leaves_time_for_the_next)
+{
+	rt_dial_least_ns = LEAST;
+	rtest_run(dials_a_deaf_one_first, NULL);
+}
+END_TEST
+
 Suite *test_net(void);
 Suite *test_net(void)
 {
@@ -304,6 +368,7 @@ Suite *test_net(void)
 	tcase_add_test(t, names_are_looked_up_off_the_workers);
 	tcase_add_test(t, what_is_no_address_is_refused);
 	tcase_add_test(t, nobody_listens_is_an_error_of_dial);
+	tcase_add_test(t, an_address_that_says_nothing_leaves_time_for_the_next);
 	tcase_add_test(t, udp_keeps_messages_apart);
 	tcase_add_test(t, write_sends_all_of_it_while_the_reader_takes_its_time);
 	tcase_add_test(t, pipes_of_others_are_waited_for_whether_they_block_or_not);
