@@ -1,6 +1,7 @@
 /* pprof_index.c - /debug/pprof/: what there is, how much of it, and at what rate it is sampled. */
 #include "server.h"
 
+#include "weft_host.h"
 #include "weft_read.h"
 
 #include <stdio.h>

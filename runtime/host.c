@@ -35,6 +35,7 @@ static int start_all(void)
 		rt_stacks_start();
 		rc = rt_rec_start(sched.opts.recorder_bytes);
 	}
+	rt_wait_prof_start(); /* once the clock is known, and whether the recorder is on */
 	if (rc == 0)
 		rc = rt_net_start();
 	if (rc == 0)

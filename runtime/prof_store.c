@@ -24,8 +24,6 @@ int rt_prof_start(void)
 
 	for (int i = 0; rc == 0 && i < WEFT_PROF_N; i++)
 		rc = rt_ptab_start(tables[i]);
-	if (rc == 0)
-		rt_wait_prof_start();
 	return rc;
 }
 

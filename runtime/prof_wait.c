@@ -20,6 +20,7 @@
 #define RAISED_MAX 64
 
 struct rt_wait_rates rt_wait_rates;
+_Atomic bool rt_see_on;
 
 static struct rt_lock lock = RT_LOCK_INIT(LEAF);
 /* under lock */
@@ -117,7 +118,7 @@ static int64_t finer(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-static int64_t effective(enum weft_rate which)
+static int64_t effective(int which)
 {
 	int64_t rate = base[which];
 
@@ -126,7 +127,7 @@ static int64_t effective(enum weft_rate which)
 	return rate;
 }
 
-static void apply(enum weft_rate which)
+static void apply(int which)
 {
 	int64_t rate = effective(which);
 
@@ -134,13 +135,14 @@ static void apply(enum weft_rate which)
 		uint64_t tsc = rt_ns_span_tsc(rate == WEFT_RATE_BIASED ? WEFT_MS : rate);
 
 		st(&rt_wait_rates.block, rate && !tsc ? 1 : tsc);
+		st(&rt_see_on, rt_rec_on || rate);
 		return;
 	}
 	st(&rt_wait_rates.always, rate == WEFT_RATE_BIASED ? rt_ns_span_tsc(WEFT_MS) : 0);
 	st(&rt_wait_rates.fraction, rate == WEFT_RATE_BIASED ? 100 : (uint64_t)rate);
 }
 
-int64_t weft_host_rate(enum weft_rate which, int64_t rate)
+int64_t weft_host_rate(int which, int64_t rate)
 {
 	int64_t old;
 
@@ -156,7 +158,7 @@ int64_t weft_host_rate(enum weft_rate which, int64_t rate)
 	return old;
 }
 
-int weft_host_rate_raise(enum weft_rate which, int64_t rate)
+int weft_host_rate_raise(int which, int64_t rate)
 {
 	int at = -EAGAIN;
 
@@ -174,7 +176,7 @@ int weft_host_rate_raise(enum weft_rate which, int64_t rate)
 	return at;
 }
 
-void weft_host_rate_drop(enum weft_rate which, int raise)
+void weft_host_rate_drop(int which, int raise)
 {
 	rt_lock(&lock);
 	raised[which][raise] = 0;
@@ -182,7 +184,7 @@ void weft_host_rate_drop(enum weft_rate which, int raise)
 	rt_unlock(&lock);
 }
 
-int64_t weft_read_rate(enum weft_rate which)
+int64_t weft_read_rate(int which)
 {
 	int64_t rate;
 

@@ -13,10 +13,8 @@ struct rt_wait_rates {
 };
 extern struct rt_wait_rates rt_wait_rates;
 
-static inline bool rt_block_on(void)
-{
-	return ld(&rt_wait_rates.block) != 0;
-}
+/* The recorder or the block profile wants to know when: one look for both. */
+extern _Atomic bool rt_see_on;
 static inline bool rt_mutex_on(void)
 {
 	return ld(&rt_wait_rates.fraction) != 0;

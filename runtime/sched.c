@@ -369,13 +369,11 @@ void rt_ready(struct m *m, struct g *g, int outcome, enum rt_how how)
 	uint64_t waker = 0;
 	uint32_t stack = 0;
 
-	if (!rt_rec_on && m && rt_block_on())
-		m->tsc = rt_tsc();
-	if (rt_rec_on && m && !(g->marks & RT_FOREIGN)) {
+	if (ld(&rt_see_on) && m && !(g->marks & RT_FOREIGN)) {
 		struct g *cur = ld(&m->cur);
 
 		m->tsc = rt_tsc();
-		if (cur != &m->g0) {
+		if (rt_rec_on && cur != &m->g0) {
 			waker = ld(&cur->id);
 			stack = rt_stack_here(m, __builtin_frame_address(0));
 		}
@@ -425,12 +423,11 @@ static RT_FLAT struct m *park(struct m *m, enum rt_wait reason, struct rt_lock *
 	uint64_t since_tsc;
 
 	bump(&ld(&m->p)->parks[reason], 1);
-	if (rt_rec_on) {
+	if (ld(&rt_see_on)) {
 		m->tsc = rt_tsc();
-		rt_record(m, RT_EV_GO_BLOCK, reason, ld(&g->id), ld(&g->id),
-			  rt_stack_here(m, __builtin_frame_address(0)), rt_trace_seq(g, 0));
-	} else if (rt_block_on()) {
-		m->tsc = rt_tsc();
+		if (rt_rec_on)
+			rt_record(m, RT_EV_GO_BLOCK, reason, ld(&g->id), ld(&g->id),
+				  rt_stack_here(m, __builtin_frame_address(0)), rt_trace_seq(g, 0));
 	}
 	since_tsc = m->tsc;
 	m->after = after;

@@ -8,7 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "weft_read.h"
 #include <weft.h>
 
 #ifdef __cplusplus
@@ -91,13 +90,17 @@ int weft_inst_free(weft_inst *inst);
  * instance is over.  Not from a goroutine. */
 int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg);
 
-/* How much of waits and locks is counted (weft_read.h: enum weft_rate): set the rate that holds when nobody has
- * raised it, give back the one before; below WEFT_RATE_BIASED: only that.  Off at first.  What was counted stays. */
-int64_t weft_host_rate(enum weft_rate which, int64_t rate);
+/* How much is counted: nanoseconds for waits, one in so many for locks.  1: all; 0: nothing. */
+enum weft_rate { WEFT_RATE_BLOCK, WEFT_RATE_MUTEX, WEFT_RATE_N };
+#define WEFT_RATE_BIASED (-1) /* the default of weftd: whatever takes 1 ms, and of shorter events some */
+#define WEFT_RATE_MAX INT64_C(1000000000)
+/* Set the rate that holds when nobody has raised it, give back the one before; below WEFT_RATE_BIASED: only that.
+ * Off at first.  What was counted stays. */
+int64_t weft_host_rate(int which, int64_t rate);
 /* For a while: the most detailed rate of all holds.  What to give to weft_host_rate_drop(); -EINVAL: not 1 to
  * WEFT_RATE_MAX; -EAGAIN: too many at once. */
-int weft_host_rate_raise(enum weft_rate which, int64_t rate);
-void weft_host_rate_drop(enum weft_rate which, int raise);
+int weft_host_rate_raise(int which, int64_t rate);
+void weft_host_rate_drop(int which, int raise);
 
 /* Look for instances that can't go on: every goroutine waits for a lock, a wait group or a channel, with no deadline,
  * and none has moved since the call before.  Each is logged once, as a warning with what they wait for and the

@@ -183,11 +183,8 @@ const char *weft_read_custom_name(uint32_t i);
 bool weft_read_custom(uint32_t i, uint32_t *at, struct weft_prof_sample *out);
 size_t weft_read_custom_count(uint32_t i); /* things held */
 
-/* How much is counted: nanoseconds for waits, one in so many for locks.  1: all; 0: nothing. */
-enum weft_rate { WEFT_RATE_BLOCK, WEFT_RATE_MUTEX, WEFT_RATE_N };
-#define WEFT_RATE_BIASED (-1) /* the default of weftd: whatever takes 1 ms, and of shorter events some */
-#define WEFT_RATE_MAX INT64_C(1000000000)
-int64_t weft_read_rate(enum weft_rate which); /* that holds now */
+/* How much of waits (which: enum weft_rate, weft_host.h) is counted now. */
+int64_t weft_read_rate(int which);
 
 /* --- Counters ---------------------------------------------------------------------------- */
 

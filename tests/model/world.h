@@ -75,6 +75,7 @@ RT_NOINLINE struct m *rt_switch(_Atomic uintptr_t *save, uintptr_t sp, struct m 
 	return real_switch(save, sp, m);
 }
 struct rt_wait_rates rt_wait_rates; /* zero: the profiles of waits are off */
+_Atomic bool rt_see_on;
 void rt_waited_slow(struct m *m, struct g *g, uint64_t since, uint64_t span, enum rt_wait reason, void *frame)
 {
 	(void)m, (void)g, (void)since, (void)span, (void)reason, (void)frame;
