@@ -47,7 +47,7 @@ enum { PPROF_PC_SYSTEM = 1, PPROF_PC_EXTERNAL, PPROF_PC_LOST, PPROF_PC_OVERFLOW,
 struct pprof_extra {
 	const char *instance, *thread; /* labels of these names, or NULL */
 	const char *key, *value;       /* one more; value may be NULL */
-	int64_t bytes;                                 /* numeric label; 0: none */
+	int64_t bytes;                 /* numeric label; 0: none */
 };
 int pprof_add_with(struct pprof *p, const uint64_t *pc, int depth, unsigned flags, const struct weft_labels *labels,
 		   const struct pprof_extra *extra, const int64_t *values);

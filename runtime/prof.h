@@ -16,7 +16,7 @@ struct rt_cpu_thread {
 	enum { RT_CPU_FREE, RT_CPU_USED, RT_CPU_DEAD } state;
 	int timer; /* kernel's number, if armed */
 	bool armed, seen;
-	bool early; /* told of itself when it began: it may have been given a name since */
+	bool early;       /* told of itself when it began: it may have been given a name since */
 	uint32_t next;    /* chain of its hash; index + 1 */
 	uint64_t dead_at; /* round in which it was found dead */
 };

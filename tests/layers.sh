@@ -41,8 +41,8 @@ violations() {
 	includes daemon/plugins | grep -E '#include "' | refuse 'plugins see <weft.h> and the system alone'
 	includes runtime/include | grep -E '#include "' | refuse 'the public header stands alone'
 	grep -REn --include='*.c' '\bdl(open|sym|close|addr1?|_iterate_phdr)\(' runtime proto conf http 2>/dev/null |
-		grep -vE ':[0-9]+:[[:space:]]*(/?\*|//)|^runtime/(modules\.c:.*\bdl_iterate_phdr|plock\.c:.*\bdlsym)' |
-		refuse 'only the loader thread calls dl*: in daemon/, and to read the modules in runtime/modules.c; before main, runtime/plock.c'
+		grep -vE ':[0-9]+:[[:space:]]*(/?\*|//)|^runtime/(modules\.c:.*\bdl_iterate_phdr|(plock|interpose_thread)\.c:.*\bdlsym)' |
+		refuse 'only the loader thread calls dl*: in daemon/, and to read the modules in runtime/modules.c; before main, runtime/plock.c and interpose_thread.c'
 }
 
 bad=$(violations)
