@@ -97,14 +97,18 @@ INC.tests   := tests/lib daemon conf http proto runtime runtime/read runtime/hos
 layer = $(if $(filter daemon/plugins/%,$(1)),plugins,$(firstword $(subst /, ,$(1))))
 inc   = $(addprefix -I,$(INC.$(call layer,$(1))))
 
-SRC.runtime := $(wildcard runtime/*.c runtime/*_amd64.S)
+# Files named *_amd64.*, *_arm64.* are for that processor.
+ARCH := $(if $(filter aarch64%,$(shell $(CC) -dumpmachine)),arm64,amd64)
+ours  = $(filter-out $(addprefix %_,$(addsuffix .c,$(filter-out $(ARCH),amd64 arm64))),$(1))
+
+SRC.runtime := $(call ours,$(wildcard runtime/*.c)) $(wildcard runtime/*_$(ARCH).S)
 SRC.proto   := $(wildcard proto/*.c)
 SRC.conf    := $(wildcard conf/*.c)
 SRC.http    := $(wildcard http/*.c)
 SRC.daemon  := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 PLUGINS     := $(patsubst daemon/plugins/%.c,$(B)/plugins/%.so,$(wildcard daemon/plugins/*.c))
-UNIT        := $(sort $(wildcard tests/unit/test_*.c))
-UNITLIB     := $(wildcard tests/lib/*.c)
+UNIT        := $(sort $(call ours,$(wildcard tests/unit/test_*.c)))
+UNITLIB     := $(call ours,$(wildcard tests/lib/*.c))
 STRESS      := $(wildcard tests/stress/*.c)
 
 obj  = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(1))))

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arch.h"
+
 #if defined(__SANITIZE_THREAD__)
 #define RT_TSAN 1
 #endif
@@ -50,11 +52,7 @@ void rt_heavy(void); /* sys.c */
 
 static inline void rt_pause(void)
 {
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#else
-	__asm__ __volatile__("yield");
-#endif
+	rt_arch_pause();
 }
 
 #endif

@@ -46,10 +46,12 @@ struct p;
  * into one that is RT_NOSAN, but called. */
 #define RT_INLINE static inline __attribute__((always_inline, no_sanitize("undefined")))
 #define RT_NOINLINE __attribute__((noinline))
-#define RT_FLAT inline __attribute__((always_inline)) /* where the depth of calls matters: switch_amd64.S */
+#define RT_FLAT inline __attribute__((always_inline)) /* where the depth of calls matters: switch_*.S */
 /* Behind the last call of a public function that may wait or wake: the call does not become a jump, and the function
  * stays on the stack, where profiles look for it. */
 #define RT_KEEP_FRAME() __asm__ __volatile__("")
+/* Behind the last call of a function that passes its frame record on: on x86-64 that outlasts even a jump. */
+#define RT_KEEP_RECORD() (RT_SP_ABOVE_RECORD ? (void)0 : ({ RT_KEEP_FRAME(); }))
 #define RT_COLD __attribute__((noinline, cold))
 #define RT_NOSAN __attribute__((no_sanitize("address", "thread", "undefined")))
 

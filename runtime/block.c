@@ -22,12 +22,12 @@
 #include "idle.h"
 #include "rt.h"
 
-/* Where a section's caller goes on, as its frame pointer chain says at frame. */
-static void publish_section(struct m *m, struct g *g, void *const *frame)
+/* Where a section's caller goes on. */
+static void publish_section(struct m *m, struct g *g, struct rt_regs regs)
 {
-	st(&m->block_pc, (uintptr_t)frame[1]);
-	st(&m->block_fp, (uintptr_t)frame[0]);
-	st(&g->sp, (uintptr_t)(frame + 2));
+	st(&m->block_pc, regs.pc);
+	st(&m->block_fp, regs.fp);
+	st(&g->sp, regs.sp);
 	st(&g->since_tsc, rt_rec_on ? m->tsc : rt_tsc());
 	st_rel(&g->status, RT_G_SYSCALL);
 	rt_seq_end(g);
@@ -44,7 +44,7 @@ static void lend(struct m *m)
 }
 
 /* Only a lasting section is passed on here: otherwise the P lies there for whoever needs it. */
-struct m *rt_section_begin(struct m *m, void *frame, bool lasting)
+struct m *rt_section_begin(struct m *m, struct rt_record *frame, uintptr_t sp, bool lasting)
 {
 	struct g *g = ld(&m->cur);
 	struct p *p;
@@ -58,7 +58,7 @@ struct m *rt_section_begin(struct m *m, void *frame, bool lasting)
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_SYSCALL_BEGIN, 0, ld(&g->id), ld(&g->id), rt_stack_here(m, frame), ++p->trace_seq);
 	}
-	publish_section(m, g, frame);
+	publish_section(m, g, rt_regs_at_call(frame, sp));
 	bump(&m->sections, 1);
 	lend(m);
 	st_rel(&m->in_rt, 0);
@@ -103,7 +103,8 @@ RT_NOINLINE void weft_block_enter(void)
 		g->sections = 0;
 	}
 	if (!g->sections++)
-		(void)rt_section_begin(rt_enter(m), __builtin_frame_address(0), false);
+		(void)rt_section_begin(rt_enter(m), __builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa(), false);
+	RT_KEEP_RECORD();
 }
 
 void weft_block_exit(void)

@@ -12,7 +12,7 @@
  * nobody can serve it earlier.
  *
  * Send and receive are one function each from the public call to rt_park(): returns to the same places are
- * what the processor predicts over a switch (switch_amd64.S).
+ * what the processor predicts over a switch (switch_*.S).
  *
  * A served partner goes to run-next (a hand-over).  Lock order: CHAN before everything it wakes. */
 #include <stdlib.h>

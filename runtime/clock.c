@@ -1,12 +1,11 @@
 /* clock.c - CLOCK_MONOTONIC, and a cheap counter on a scale of its own.
  *
- * The counter is the TSC where the kernel itself trusts it (invariant, and its clocksource), since a
- * read costs half of a vDSO call; elsewhere it is CLOCK_MONOTONIC.  It orders records and says when to
- * look at the real clock; nothing is ever waited for by it alone.
+ * The counter is the processor's (the TSC, on x86-64) where the kernel itself trusts it (invariant, and its
+ * clocksource), since a read costs half of a vDSO call; elsewhere it is CLOCK_MONOTONIC.  It orders records and says
+ * when to look at the real clock; nothing is ever waited for by it alone.
  *
  * The relation of both is two pairs taken as far apart as the process is old: published as an immutable
  * pair {counter, ns, ns per count}, replaced each second by sysmon. */
-#include <cpuid.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -47,10 +46,8 @@ RT_NOSAN int64_t rt_now(void)
 
 uint64_t rt_tsc(void)
 {
-#if defined(__x86_64__)
 	if (likely(rt_have_tsc))
-		return __builtin_ia32_rdtsc();
-#endif
+		return rt_arch_counter();
 	return (uint64_t)rt_now();
 }
 
@@ -143,11 +140,8 @@ void rt_clock_tune(void)
 	publish(tsc, ns);
 }
 
-/* The kernel's own verdict covers unstable, unsynchronised and emulated counters. */
 static bool tsc_trusted(void)
 {
-#if defined(__x86_64__)
-	unsigned a, b, c, d;
 	char buf[32] = { 0 };
 	int fd = rt_sys_open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
 
@@ -155,12 +149,7 @@ static bool tsc_trusted(void)
 		return false;
 	(void)rt_sys_read(fd, buf, sizeof buf - 1);
 	(void)rt_sys_close(fd);
-	if (strncmp(buf, "tsc", 3))
-		return false;
-	return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8);
-#else
-	return false;
-#endif
+	return rt_arch_counter_trusted(buf);
 }
 
 void rt_clock_start(void)

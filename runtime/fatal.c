@@ -289,15 +289,9 @@ RT_NOSAN void rt_fatal_signal(int sig, void *info, void *context)
 		rt_signal_die(sig);
 }
 
-/* The caller's registers as far as a walk needs them: our own frame has both words. */
-RT_NOSAN static struct rt_regs regs_of_caller(const uintptr_t *frame)
-{
-	return (struct rt_regs){ .pc = frame[1], .sp = (uintptr_t)(frame + 2), .fp = frame[0], .fp_known = true };
-}
-
 RT_NOINLINE void rt_fatal(const char *fmt, ...)
 {
-	struct rt_regs regs = regs_of_caller(__builtin_frame_address(0));
+	struct rt_regs regs = RT_REGS_OF_CALLER();
 	char text[512];
 	va_list ap;
 

@@ -60,7 +60,9 @@ static bool have_madvise(void)
 
 	if (!page)
 		return false;
-	ok = rt_syscall(SYS_madvise, (long)page, RT_PAGE, ADV_GUARD_INSTALL, 0, 0, 0) == 0;
+	/* Something between us and a kernel (an emulator) may take advice that it does not know for good. */
+	ok = rt_syscall(SYS_madvise, (long)page, RT_PAGE, ADV_GUARD_INSTALL, 0, 0, 0) == 0 &&
+	     rt_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, (long)page, 0, 0, 0, 0) == -EFAULT;
 	rt_unmap(page, RT_PAGE);
 	return ok;
 }

@@ -254,16 +254,9 @@ static bool bounds(struct self *s, const struct m *m, const struct g *g, uintptr
 	return sp >= *lo && sp < *hi;
 }
 
-/* Frame record: the caller's rbp and the return address. */
-struct record {
-	const struct record *up;
-	uint64_t pc;
-};
-
 /* The stack from the caller of malloc() on. */
-static uint32_t stack_of(const struct record *fp, uintptr_t lo, uintptr_t hi)
+static uint32_t stack_of(struct rt_regs regs, uintptr_t lo, uintptr_t hi)
 {
-	struct rt_regs regs = { .pc = fp->pc, .sp = (uintptr_t)(fp + 1), .fp = (uintptr_t)fp->up, .fp_known = true };
 	uint64_t pc[WEFT_STACK_MAX];
 	unsigned flags = 0;
 	int n = rt_unwind(regs, lo, hi, pc, WEFT_STACK_MAX, &flags), skip = 0;
@@ -279,7 +272,7 @@ static void count_free(const struct rt_live *b)
 	rt_ptab_add(&rt_heap_tab, b->entry, 3, b->size);
 }
 
-static RT_COLD void sample(struct self *s, void *p, size_t n, const struct record *fp)
+static RT_COLD void sample(struct self *s, void *p, size_t n, const struct rt_record *fp, uintptr_t sp)
 {
 	const struct m *m = rt_self();
 	struct g *g = m ? ld(&m->cur) : NULL;
@@ -291,7 +284,7 @@ static RT_COLD void sample(struct self *s, void *p, size_t n, const struct recor
 	if (g && g == &m->g0)
 		g = NULL;
 	if (bounds(s, m, g, (uintptr_t)fp, &lo, &hi) && (!g || (uintptr_t)fp - lo > ROOM))
-		key.stack = stack_of(fp, lo, hi);
+		key.stack = stack_of(rt_regs_at_call(fp, sp), lo, hi);
 	if (g && (uintptr_t)fp - lo > LABEL_ROOM)
 		key.labels = rt_labels_keep(ld(&g->labels), key.instance);
 	block.entry = rt_ptab_at(&rt_heap_tab, key);
@@ -332,7 +325,7 @@ INSIDE static RT_NOINLINE void *note(void *p, size_t n)
 	}
 	s->busy = true;
 	if (settle(s, n) && is_owner())
-		sample(s, p, n, __builtin_frame_address(0));
+		sample(s, p, n, __builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa());
 	s->busy = false;
 	return p;
 }

@@ -42,21 +42,24 @@ EXPORTED int close(int fd)
 	return __close(fd);
 }
 
-static int dup_to(int from, int to, long nr, int flags)
+/* As dup3(), which refuses to do nothing. */
+static int dup_to(int from, int to, int flags)
 {
 	if (from != to && rt_syscall(SYS_fcntl, from, F_GETFD, 0, 0, 0, 0) >= 0)
 		forget(to);
-	return result(rt_syscall(nr, from, to, flags, 0, 0, 0));
+	return result(rt_syscall(SYS_dup3, from, to, flags, 0, 0, 0));
 }
 
 EXPORTED int dup2(int from, int to)
 {
-	return dup_to(from, to, SYS_dup2, 0);
+	if (from == to)
+		return result(rt_syscall(SYS_fcntl, from, F_GETFD, 0, 0, 0, 0) < 0 ? -EBADF : to);
+	return dup_to(from, to, 0);
 }
 
 EXPORTED int dup3(int from, int to, int flags)
 {
-	return dup_to(from, to, SYS_dup3, flags);
+	return dup_to(from, to, flags);
 }
 
 EXPORTED int close_range(unsigned first, unsigned last, int flags)

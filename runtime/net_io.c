@@ -129,7 +129,7 @@ static RT_NOINLINE long call_blocking(struct m **m, const struct rt_call *call, 
 
 	if (!*m)
 		return rt_call_now(call);
-	*m = rt_section_begin(*m, __builtin_frame_address(0), lasting);
+	*m = rt_section_begin(*m, __builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa(), lasting);
 	do {
 		n = rt_call_now(call);
 	} while (n == -EINTR);

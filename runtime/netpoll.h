@@ -9,11 +9,7 @@
 struct rt_net_event {
 	uint32_t events;
 	uint64_t data; /* gen << 32 | descriptor */
-}
-#ifdef __x86_64__
-__attribute__((packed))
-#endif
-;
+} RT_EPOLL_PACKED;
 struct rt_net_batch {
 	int n;
 	struct rt_net_event ev[RT_NET_BATCH];

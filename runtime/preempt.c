@@ -1,8 +1,8 @@
 /* preempt.c - ending a slice by signal: a call to the scheduler is injected into the goroutine.
  *
  * sysmon sets m->preempt and sends SIGURG.  The handler looks whether the code that it interrupted may be left there
- * (gate()), and if so makes it look as if it had called rt_async_preempt(), which parks it at the end of the global
- * queue.  Nothing is switched inside the handler.  Who says no says why in m->preempt_no.
+ * (gate()), and if so makes it look as if it had called rt_async_preempt() (preempt_*.S), which parks it at the end of
+ * the global queue.  Nothing is switched inside the handler.  Who says no says why in m->preempt_no.
  *
  * Code may be left when the goroutine is outside the runtime with a P of its own, stands in the text of a plugin, was
  * called by plugins and the runtime alone all the way from its entry (so no library is in the middle of anything:
@@ -12,38 +12,23 @@
  * A goroutine that was interrupted may hold the address of a thread-local in a register, so it stays on its thread
  * until it next waits or yields by itself (RT_ASYNC, pin.c).
  *
- * Sanitizers deliver signals late, with a copy of the context: there nothing is ever interrupted. */
-#include <cpuid.h>
+ * Sanitizers deliver signals late, with a copy of the context: there nothing is ever interrupted, nor on processors
+ * where rt_arch_can_inject() says no. */
 #include <signal.h>
-#include <ucontext.h>
 
 #include "idle.h"
 #include "retake.h"
 #include "sys.h"
 #include "unwind_table.h"
 
-#define RED_ZONE 128
 #define STACK_NEEDED 8192 /* 2.8 KiB of registers, then the scheduler */
-#define XFEATURE_AMX (3u << 17)
-#define XSTATE_MAGIC 0x46505853u
 
 bool rt_preempt_able;
 bool rt_preempt_program;
 
-void rt_async_preempt(void); /* preempt_amd64.S */
 void rt_preempted(void);
 
 /* --- In the handler -------------------------------------------------------------------------------- */
-
-/* sig: what the kernel saved of the extended state has tiles in it. */
-RT_NOSAN static bool uses_amx(const ucontext_t *uc)
-{
-	const char *fp = (const char *)uc->uc_mcontext.fpregs;
-
-	if (!fp || *(const uint32_t *)(fp + 464) != XSTATE_MAGIC)
-		return false;
-	return *(const uint64_t *)(fp + 512) & XFEATURE_AMX;
-}
 
 /* sig: may a goroutine be left with a frame at pc?  leaf: it stands there. */
 RT_NOSAN static bool text_allows(const struct weft_modules *ms, uint64_t pc, bool leaf)
@@ -58,7 +43,7 @@ RT_NOSAN static bool text_allows(const struct weft_modules *ms, uint64_t pc, boo
 }
 
 /* sig */
-RT_NOSAN static enum weft_refusal gate(struct m *m, const ucontext_t *uc, struct rt_regs regs)
+RT_NOSAN static enum weft_refusal gate(struct m *m, const void *context, struct rt_regs regs)
 {
 	const struct weft_modules *ms = &ld_acq(&rt_modules)->mods; /* pairs with the release in publish() */
 	struct g *g = ld(&m->cur);
@@ -74,7 +59,7 @@ RT_NOSAN static enum weft_refusal gate(struct m *m, const ucontext_t *uc, struct
 		return WEFT_REFUSED_LIBRARY;
 	if (m->plocks)
 		return WEFT_REFUSED_LOCKS;
-	if (uses_amx(uc))
+	if (rt_arch_more_state(context))
 		return WEFT_REFUSED_STATE;
 	n = rt_unwind(regs, rt_stack_lo(g), rt_stack_hi(g), pc, WEFT_STACK_MAX, &flags);
 	if (flags & (WEFT_GF_APPROX | WEFT_GF_CUT))
@@ -85,17 +70,6 @@ RT_NOSAN static enum weft_refusal gate(struct m *m, const ucontext_t *uc, struct
 	return WEFT_REFUSED_N;
 }
 
-/* sig: the red zone is left alone, the return address goes below it. */
-RT_NOSAN static void inject(ucontext_t *uc)
-{
-	greg_t *regs = uc->uc_mcontext.gregs;
-	uintptr_t *sp = (uintptr_t *)((uintptr_t)regs[REG_RSP] - RED_ZONE) - 1;
-
-	*sp = (uintptr_t)regs[REG_RIP];
-	regs[REG_RSP] = (greg_t)sp;
-	regs[REG_RIP] = (greg_t)rt_async_preempt;
-}
-
 RT_NOSAN void rt_preempt_signal(struct m *m, void *context)
 {
 	enum weft_refusal no = gate(m, context, rt_regs_of(context));
@@ -103,7 +77,7 @@ RT_NOSAN void rt_preempt_signal(struct m *m, void *context)
 	st(&m->preempt_no, no);
 	st_rel(&m->preempt, 0); /* pairs with the acquire in rt_preempt_answer() */
 	if (no == WEFT_REFUSED_N)
-		inject(context);
+		rt_arch_inject(context);
 }
 
 /* --- On the goroutine ------------------------------------------------------------------------------- */
@@ -138,13 +112,6 @@ bool rt_preempt_answer(const struct m *m, enum weft_refusal *why)
 void rt_preempt_start(void)
 {
 #if !defined(RT_ASAN) && !defined(RT_TSAN)
-	unsigned a, b, c, d, lo, hi;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-		return;
-	__asm__ __volatile__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-	if ((lo & 7) != 7 || !__get_cpuid_count(0xd, 1, &a, &b, &c, &d))
-		return;
-	rt_preempt_able = a & 2; /* XSAVEC */
+	rt_preempt_able = rt_arch_can_inject();
 #endif
 }

@@ -26,15 +26,16 @@
 #ifndef WEFT_RT_H
 #define WEFT_RT_H
 
+#include "arch.h"
 #include "base.h"
 #include "gmp.h"
 #include "lock.h"
 #include "ring.h"
 #include "see.h"
 
-/* --- Assembly (switch_amd64.S) --- */
+/* --- Assembly (switch_*.S) --- */
 
-/* Save the callee-saved registers and sp in *save, take those saved at sp, and return m there. */
+/* Save the callee-saved registers (RT_FRAME_*) and sp in *save, take those saved at sp, and return m there. */
 struct m *rt_switch(_Atomic uintptr_t *save, uintptr_t sp, struct m *m);
 /* First activation: root frame (return address undefined), calls rt_g_main(m) and goes on with whom that
  * returns. */
@@ -45,8 +46,6 @@ struct rt_next {
 	uintptr_t sp;
 };
 struct rt_next rt_g_main(struct m *m);
-/* Words that rt_switch leaves at sp, lowest first */
-enum { RT_FRAME_FP = 5, RT_FRAME_PC = 6, RT_FRAME_WORDS = 7 };
 
 /* --- Who am I (m.c) --- */
 
@@ -56,10 +55,7 @@ extern __thread struct m *rt_tls_m __attribute__((tls_model("local-exec")));
  * thread-local might keep its address over a switch to another thread.  Signal-safe. */
 static inline struct m *rt_self(void)
 {
-	struct m *m;
-
-	__asm__ __volatile__("movq %%fs:rt_tls_m@tpoff, %0" : "=r"(m));
-	return m;
+	return rt_arch_self();
 }
 
 /* --- Entering and leaving the runtime (revoke.c) --- */
@@ -94,9 +90,10 @@ void rt_unborrow(struct m *m);
 
 /* --- Blocking sections (block.c) --- */
 
-/* The current goroutine enters a section on behalf of the function with that frame, which lasts as long; m is in the
- * runtime, and out of it afterwards.  lasting: known to take long, so the P is given away at once.  The M it is on. */
-struct m *rt_section_begin(struct m *m, void *frame, bool lasting);
+/* The current goroutine enters a section on behalf of the function with that frame, which lasts as long and was called
+ * at sp; m is in the runtime, and out of it afterwards.  lasting: known to take long, so the P is given away at once.
+ * The M it is on. */
+struct m *rt_section_begin(struct m *m, struct rt_record *frame, uintptr_t sp, bool lasting);
 /* And leaves it: m is out of the runtime, and in it, with a P, afterwards: perhaps another M. */
 struct m *rt_section_leave(struct m *m);
 /* Take the P back that was lent; false: it is gone. */

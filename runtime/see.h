@@ -16,8 +16,24 @@ struct rt_regs {
 	uintptr_t pc, sp, fp;
 	bool exact;             /* pc is interrupted code, not a return address */
 	bool fp_known;          /* false: pc and sp are all that is known (a thread in a system call) */
-	const long long *gregs; /* all registers of the interrupted context (ucontext_t), or NULL */
+	const long long *gregs; /* all registers of the interrupted context (rt_arch_regs()), or NULL */
 };
+/* What a function that keeps a frame pointer has at it. */
+struct rt_record {
+	const struct rt_record *up; /* the caller's */
+	uintptr_t pc;               /* the return address */
+};
+/* sp: the caller's, at the call */
+RT_INLINE struct rt_regs rt_regs_at_call(const struct rt_record *frame, uintptr_t sp)
+{
+	return (struct rt_regs){
+		.pc = rt_arch_code(frame->pc), .sp = sp, .fp = (uintptr_t)frame->up, .fp_known = true
+	};
+}
+/* Of the caller of the function it stands in, which must not be inlined. */
+#define RT_REGS_OF_CALLER() rt_regs_at_call(__builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa())
+/* Walk up from regs to the caller of the function whose record is frame.  False: the walk got lost.  sig */
+bool rt_unwind_to(struct rt_regs *regs, uintptr_t lo, uintptr_t hi, const struct rt_record *frame);
 int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t *pc, int max, unsigned *flags);
 /* stacktab.c: frames -> id, append-only, lock-free, bounded; 0 when full (counted). sig */
 int rt_stacktab_start(void);

@@ -150,6 +150,7 @@ void rt_sema_release(struct m *m, _Atomic uint32_t *count, enum rt_how how)
 		rt_ready(m, g, 0, how);
 	if (delay && m)
 		rt_contended(m, now, delay, __builtin_frame_address(0));
+	RT_KEEP_RECORD();
 }
 
 void rt_sema_each(void (*fn)(void *arg, const struct g *g, const _Atomic uint32_t *count), void *arg)

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include "fatal.h"
 #include "rt.h"
@@ -33,7 +32,7 @@ struct kernel_sigaction {
 };
 #define SA_RESTORER_ 0x04000000
 
-void rt_sigreturn(void); /* sigreturn_amd64.S */
+void rt_sigreturn(void); /* sigreturn_*.S */
 
 static const int synchronous[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS };
 
@@ -80,15 +79,15 @@ RT_NOSAN void rt_signal_die(int sig)
 
 RT_NOSAN struct rt_regs rt_regs_of(const void *context)
 {
-	const ucontext_t *uc = context;
+	const long long *regs = rt_arch_regs(context);
 
 	return (struct rt_regs){
-		.pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP],
-		.sp = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP],
-		.fp = (uintptr_t)uc->uc_mcontext.gregs[REG_RBP],
+		.pc = (uintptr_t)regs[RT_REG_PC],
+		.sp = (uintptr_t)regs[RT_REG_SP],
+		.fp = (uintptr_t)regs[RT_REG_FP],
 		.exact = true,
 		.fp_known = true,
-		.gregs = uc->uc_mcontext.gregs,
+		.gregs = regs,
 	};
 }
 

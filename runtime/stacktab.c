@@ -127,23 +127,17 @@ uint32_t rt_stack_intern(const uint64_t *pc, int n)
 
 /* --- The current stack ---------------------------------------------------------------------------- */
 
-/* Frame record: the caller's rbp and the return address. */
-struct record {
-	const struct record *up;
-	uint64_t pc;
-};
-
 /* Follow the frame records from fp; the hash of the stack, or 0 when they don't end at the entry
  * trampoline.  out (may be NULL) gets the frames, *n their number. */
-static RT_NOSAN inline __attribute__((always_inline)) uint64_t walk_records(const struct record *fp, uintptr_t hi,
+static RT_NOSAN inline __attribute__((always_inline)) uint64_t walk_records(const struct rt_record *fp, uintptr_t hi,
 									    uint64_t *out, uint32_t *n)
 {
 	uint64_t h = 0;
 	uint32_t k = 0;
 
 	for (;;) {
-		const struct record *up = fp->up;
-		uint64_t pc = fp->pc;
+		const struct rt_record *up = fp->up;
+		uint64_t pc = rt_arch_code(fp->pc);
 
 		if (likely(k < WEFT_STACK_MAX)) {
 			h = mix(h, pc);
@@ -162,17 +156,19 @@ static RT_NOSAN inline __attribute__((always_inline)) uint64_t walk_records(cons
 }
 
 /* Not in the cache, or not by frame pointers.  Apart, since it needs a kilobyte of stack. */
-static RT_NOSAN RT_COLD uint32_t stack_slow(struct m *m, const struct record *fp, uintptr_t hi, uint64_t hash)
+static RT_NOSAN RT_COLD uint32_t stack_slow(struct m *m, const struct rt_record *fp, uintptr_t hi, uint64_t hash)
 {
 	uint64_t pc[WEFT_STACK_MAX];
 	uint32_t n = 0, id;
 	unsigned flags = 0, at;
 
 	if (!hash) {
-		struct rt_regs regs = {
-			.pc = fp->pc, .sp = (uintptr_t)(fp + 1), .fp = (uintptr_t)fp->up, .fp_known = true
-		};
+		struct rt_regs regs = RT_REGS_OF_CALLER();
 
+		if (RT_SP_ABOVE_RECORD)
+			regs = rt_regs_at_call(fp, (uintptr_t)(fp + 1));
+		else if (!rt_unwind_to(&regs, regs.sp, hi, fp))
+			return 0;
 		n = (uint32_t)rt_unwind(regs, (uintptr_t)fp, hi, pc, WEFT_STACK_MAX, &flags);
 		return rt_stack_intern(pc, (int)n);
 	}
@@ -186,7 +182,7 @@ static RT_NOSAN RT_COLD uint32_t stack_slow(struct m *m, const struct record *fp
 
 RT_NOSAN uint32_t rt_stack_here(struct m *m, void *frame)
 {
-	const struct record *fp = frame;
+	const struct rt_record *fp = frame;
 	const struct g *g = m ? ld(&m->cur) : NULL;
 	uintptr_t hi;
 	uint64_t hash;

@@ -9,7 +9,7 @@
 
 #include "base.h"
 
-long rt_syscall(long nr, long a, long b, long c, long d, long e, long f); /* switch_amd64.S */
+long rt_syscall(long nr, long a, long b, long c, long d, long e, long f); /* switch_*.S */
 
 RT_INLINE int rt_futex_wait(_Atomic uint32_t *word, uint32_t expect, const struct timespec *until)
 {

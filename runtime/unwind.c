@@ -4,15 +4,9 @@
  * The stack may be somebody else's and may change under the walk, or be smashed, so each word is
  * read within [lo, hi) only, every step must go up, and what comes out is at worst a wrong list of
  * numbers.  That is also why nothing here is instrumented by sanitizers. */
-#include <ucontext.h>
-
 #include "unwind_table.h"
 
 #include "sys.h"
-
-/* Where <ucontext.h> keeps the registers by their DWARF numbers. */
-static const uint8_t greg_of[] = { REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI, REG_RBP, REG_RSP,
-				   REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
 
 static RT_NOSAN bool readable(const struct rt_walk *w, uintptr_t a, size_t n)
 {
@@ -29,9 +23,9 @@ static RT_NOSAN bool word(const struct rt_walk *w, uintptr_t a, uintptr_t *out)
 
 static RT_NOSAN bool in_register(const struct rt_walk *w, unsigned reg, uintptr_t *out)
 {
-	if (!w->regs || reg >= sizeof greg_of)
+	if (!w->regs || reg >= RT_DW_REGS)
 		return false;
-	*out = (uintptr_t)w->regs[greg_of[reg]];
+	*out = (uintptr_t)w->regs[rt_arch_reg(reg)];
 	return true;
 }
 
@@ -102,12 +96,21 @@ RT_NOSAN uintptr_t rt_func_start(const struct rt_module_set *set, uintptr_t pc)
 
 /* --- One step --------------------------------------------------------------------------------------- */
 
+/* sp is not known, but fp: where the caller's fp is saved in a frame, that is the frame record, and fp points to it. */
+static RT_NOSAN bool cfa_of_record(const struct rt_walk *w, const struct rt_row *r, uintptr_t *cfa)
+{
+	*cfa = w->fp - (uintptr_t)(intptr_t)r->fp;
+	return r->fp_kind == ROW_FP_AT_CFA && r->ra == ROW_RA_ABOVE_FP && w->fp_known && w->fp >= w->sp;
+}
+
 static RT_NOSAN bool find_cfa(const struct rt_walk *w, const struct rt_row *r, uintptr_t *cfa)
 {
 	uintptr_t off = (uintptr_t)(intptr_t)r->cfa;
 
 	switch (ROW_KIND(r)) {
 	case ROW_SP:
+		if (w->sp_least)
+			return cfa_of_record(w, r, cfa);
 		*cfa = w->sp + off;
 		return true;
 	case ROW_FP:
@@ -125,7 +128,7 @@ static RT_NOSAN bool find_cfa(const struct rt_walk *w, const struct rt_row *r, u
 		*cfa = w->sp + 8 + ((w->pc & 15) >= off ? 8 : 0);
 		return true;
 	case ROW_SP_DEREF:
-		if (!word(w, w->sp + off, cfa))
+		if (w->sp_least || !word(w, w->sp + off, cfa))
 			return false;
 		*cfa += r->ra;
 		return true;
@@ -145,12 +148,14 @@ static RT_NOSAN bool find_return(const struct rt_walk *w, const struct rt_row *r
 
 	if (kind == ROW_REG || kind == ROW_SP_DEREF || kind == ROW_FP_DEREF || kind == ROW_PLT)
 		return cfa > w->sp && word(w, cfa - 8, pc);
+	if (r->ra == ROW_RA_ABOVE_FP)
+		return cfa > w->sp && word(w, cfa + (uintptr_t)(intptr_t)r->fp + 8, pc);
 	if (r->ra & ROW_RA_REG)
 		return cfa >= w->sp && in_register(w, r->ra & ~ROW_RA_REG, pc);
 	return cfa > w->sp && word(w, cfa - 8 * (uintptr_t)r->ra, pc);
 }
 
-/* The caller's rbp and rbx. */
+/* The caller's fp and bx. */
 static RT_NOSAN bool restore(struct rt_walk *w, const struct rt_row *r, uintptr_t cfa)
 {
 	uintptr_t fp = w->fp;
@@ -187,21 +192,19 @@ static RT_NOSAN enum rt_step arrive(struct rt_walk *w)
 /* sp stands on the ucontext that the kernel pushed. */
 static RT_NOSAN enum rt_step leave_signal(struct rt_walk *w)
 {
-	const ucontext_t *uc = (const ucontext_t *)w->sp;
-	const volatile long long *regs = uc->uc_mcontext.gregs;
-	uintptr_t sp;
+	uintptr_t context = rt_arch_context(w->sp), sp;
+	const volatile long long *regs = rt_arch_regs((const void *)context);
 
-	if (!readable(w, w->sp,
-		      sizeof uc->uc_flags + sizeof uc->uc_link + sizeof uc->uc_stack + sizeof uc->uc_mcontext))
+	if (!readable(w, context, rt_arch_context_bytes))
 		return RT_STEP_LOST;
-	sp = (uintptr_t)regs[REG_RSP];
+	sp = (uintptr_t)regs[RT_REG_SP];
 	if (sp <= w->sp || sp > w->hi)
 		return RT_STEP_LOST;
-	w->pc = (uintptr_t)regs[REG_RIP];
+	w->pc = (uintptr_t)regs[RT_REG_PC];
 	w->sp = sp;
-	w->fp = (uintptr_t)regs[REG_RBP];
-	w->bx = (uintptr_t)regs[REG_RBX];
-	w->regs = uc->uc_mcontext.gregs;
+	w->fp = (uintptr_t)regs[RT_REG_FP];
+	w->bx = (uintptr_t)regs[RT_REG_BX];
+	w->regs = (const long long *)regs;
 	w->exact = w->fp_known = w->bx_known = true;
 	return arrive(w);
 }
@@ -221,8 +224,9 @@ RT_NOSAN enum rt_step rt_walk_step(struct rt_walk *w)
 		return RT_STEP_LOST;
 	if (!pc)
 		return RT_STEP_ROOT;
-	w->pc = pc;
+	w->pc = rt_arch_code(pc);
 	w->sp = cfa;
+	w->sp_least = false;
 	w->exact = r->kind & ROW_EXACT;
 	w->regs = NULL;
 	return arrive(w);
@@ -230,7 +234,7 @@ RT_NOSAN enum rt_step rt_walk_step(struct rt_walk *w)
 
 /* --- The whole walk ------------------------------------------------------------------------------------ */
 
-RT_NOSAN int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t *pc, int max, unsigned *flags)
+static RT_NOSAN struct rt_walk walk_from(struct rt_regs regs, uintptr_t lo, uintptr_t hi)
 {
 	struct rt_walk w = {
 		.pc = regs.pc,
@@ -240,19 +244,37 @@ RT_NOSAN int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t
 		.set = ld_acq(&rt_modules), /* pairs with the release in publish() */
 		.exact = regs.exact,
 		.fp_known = regs.fp_known,
-		/* An epilogue has popped rbp and finds it below sp; the red zone is as long. */
+		/* An epilogue has popped fp and finds it below sp; the red zone is as long. */
 		.lo = lo + 128 < regs.sp ? (regs.sp - 128) & ~(uintptr_t)7 : lo,
 		.hi = hi,
 	};
-	int n = 0, guesses = 0;
 
 	if (regs.gregs) {
-		w.bx = (uintptr_t)regs.gregs[REG_RBX];
+		w.bx = (uintptr_t)regs.gregs[RT_REG_BX];
 		w.bx_known = true;
 	}
 	if (regs.sp < lo || regs.sp > hi)
 		w.lo = w.hi; /* somebody else's stack: the pc is all there is to say */
 	(void)arrive(&w);
+	return w;
+}
+
+RT_NOSAN bool rt_unwind_to(struct rt_regs *regs, uintptr_t lo, uintptr_t hi, const struct rt_record *frame)
+{
+	struct rt_walk w = walk_from(*regs, lo, hi);
+
+	while (w.sp <= (uintptr_t)frame)
+		if (rt_walk_step(&w) != RT_STEP_CALLER)
+			return false;
+	*regs = (struct rt_regs){ .pc = w.pc, .sp = w.sp, .fp = w.fp, .fp_known = w.fp_known };
+	return true;
+}
+
+RT_NOSAN int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t *pc, int max, unsigned *flags)
+{
+	struct rt_walk w = walk_from(regs, lo, hi);
+	int n = 0, guesses = 0;
+
 	while (n < max) {
 		struct rt_walk before = w;
 		enum rt_step step;

@@ -1,7 +1,7 @@
 /* unwind_cfi.c - call frame instructions of .eh_frame, run to give rows.
  *
- * Only what a stack walk needs is followed: the CFA, where the return address is, and the caller's rbp
- * and rbx.  All input is taken for hostile: every read is checked against the end of the entry, and what
+ * Only what a stack walk needs is followed: the CFA, where the return address is, and the caller's fp and bx
+ * (unwind_table.h).  All input is taken for hostile: every read is checked against the end of the entry, and what
  * is not understood becomes a ROW_BAD over the function rather than a wrong answer.
  *
  * Loader thread only. */
@@ -10,8 +10,6 @@
 #include <string.h>
 
 #include "sys.h"
-
-enum { REG_BX = 3, REG_FP = 6, REG_SP = 7, REG_RA = 16, REGS = 17 }; /* DWARF numbers, x86-64 */
 
 void rt_rows_add(struct rt_rows *rows, struct rt_row row)
 {
@@ -58,7 +56,14 @@ struct machine {
 
 static enum row_kind kind_of_reg(uint64_t reg)
 {
-	return reg == REG_SP ? ROW_SP : reg == REG_FP ? ROW_FP : reg == REG_BX ? ROW_BX : ROW_REG;
+	return reg == RT_DW_SP ? ROW_SP : reg == RT_DW_FP ? ROW_FP : reg == RT_DW_BX ? ROW_BX : ROW_REG;
+}
+
+/* The caller's fp and the return address are saved side by side. */
+static bool is_record(const struct rules *s)
+{
+	return s->ra_kind == RA_SAVED && s->fp_kind == ROW_FP_AT_CFA && s->ra == s->fp + 8 && s->fp >= INT16_MIN &&
+	       s->fp <= INT16_MAX;
 }
 
 /* Fill what only some kinds use; ROW_BAD if a value does not fit. */
@@ -79,6 +84,8 @@ static void row_cfa(struct rt_row *row, const struct rules *s)
 		if (v > 255 || s->ra_kind != RA_SAVED || s->ra != -8)
 			kind = ROW_BAD;
 		row->ra = (uint8_t)v;
+	} else if (RT_DW_LINKED && is_record(s)) {
+		row->ra = ROW_RA_ABOVE_FP;
 	} else if (s->ra_kind == RA_IN_REG) {
 		row->ra = (uint8_t)(ROW_RA_REG | s->ra);
 	} else if (s->ra >= 0 || s->ra % 8 || s->ra < -8 * 127) {
@@ -95,7 +102,8 @@ static struct rt_row row_of(const struct rules *s, uint32_t pc, bool signal)
 
 	row_cfa(&row, s);
 	if (signal)
-		row.kind |= ROW_EXACT;
+		row.kind =
+			(uint8_t)((RT_DW_LINKED ? ROW_SIGNAL : row.kind) | ROW_EXACT); /* the vDSO's names a record */
 	row.fp_kind = (uint8_t)s->fp_kind;
 	if (s->fp_kind == ROW_FP_AT_CFA || s->fp_kind == ROW_FP_AT_FP) {
 		if (s->fp < INT16_MIN || s->fp > INT16_MAX)
@@ -155,18 +163,18 @@ static void advance_to(struct machine *m, uint64_t at)
 static void saved_at(struct machine *m, uint64_t reg, int64_t off)
 {
 	switch (reg) {
-	case REG_FP:
+	case RT_DW_FP:
 		m->now.fp_kind = ROW_FP_AT_CFA;
 		m->now.fp = off;
 		break;
-	case REG_BX:
+	case RT_DW_BX:
 		m->now.bx_known = m->now.bx_saved = true;
 		m->now.bx = off;
 		break;
-	case REG_SP:
+	case RT_DW_SP:
 		m->now.sp_changed = true;
 		break;
-	case REG_RA:
+	case RT_DW_RA:
 		m->now.ra_kind = RA_SAVED;
 		m->now.ra = off;
 		break;
@@ -177,36 +185,42 @@ static void saved_at(struct machine *m, uint64_t reg, int64_t off)
 static void elsewhere(struct machine *m, uint64_t reg)
 {
 	switch (reg) {
-	case REG_FP:
+	case RT_DW_FP:
 		m->now.fp_kind = ROW_FP_UNKNOWN;
 		break;
-	case REG_BX:
+	case RT_DW_BX:
 		m->now.bx_known = false;
 		break;
-	case REG_SP:
+	case RT_DW_SP:
 		m->now.sp_changed = true;
 		break;
-	case REG_RA:
+	case RT_DW_RA:
 		m->now.ra_kind = RA_ODD;
 		break;
 	}
 }
 
+static void ra_unsaved(struct rules *s)
+{
+	s->ra_kind = RT_DW_LINKED ? RA_IN_REG : RA_ODD;
+	s->ra = RT_DW_RA;
+}
+
 static void same(struct machine *m, uint64_t reg)
 {
 	switch (reg) {
-	case REG_FP:
+	case RT_DW_FP:
 		m->now.fp_kind = ROW_FP_SAME;
 		break;
-	case REG_BX:
+	case RT_DW_BX:
 		m->now.bx_known = true;
 		m->now.bx_saved = false;
 		break;
-	case REG_SP:
+	case RT_DW_SP:
 		m->now.sp_changed = false;
 		break;
-	case REG_RA:
-		m->now.ra_kind = RA_ODD;
+	case RT_DW_RA:
+		ra_unsaved(&m->now);
 		break;
 	}
 }
@@ -216,19 +230,19 @@ static void restore(struct machine *m, uint64_t reg)
 	const struct rules *init = &m->init;
 
 	switch (reg) {
-	case REG_FP:
+	case RT_DW_FP:
 		m->now.fp_kind = init->fp_kind;
 		m->now.fp = init->fp;
 		break;
-	case REG_BX:
+	case RT_DW_BX:
 		m->now.bx_known = init->bx_known;
 		m->now.bx_saved = init->bx_saved;
 		m->now.bx = init->bx;
 		break;
-	case REG_SP:
+	case RT_DW_SP:
 		m->now.sp_changed = init->sp_changed;
 		break;
-	case REG_RA:
+	case RT_DW_RA:
 		m->now.ra_kind = init->ra_kind;
 		m->now.ra = init->ra;
 		break;
@@ -237,12 +251,12 @@ static void restore(struct machine *m, uint64_t reg)
 
 static void in_register(struct machine *m, uint64_t reg, uint64_t where)
 {
-	if (reg == REG_RA && where < REG_RA) {
+	if (reg == RT_DW_RA && where < RT_DW_REGS) {
 		m->now.ra_kind = RA_IN_REG;
 		m->now.ra = (int64_t)where;
-	} else if (reg == REG_SP) {
+	} else if (reg == RT_DW_SP) {
 		/* The caller's sp is the CFA all the same; __longjmp and the like say otherwise. */
-		m->now.sp_changed = where != REG_SP;
+		m->now.sp_changed = where != RT_DW_SP;
 	} else {
 		elsewhere(m, reg);
 	}
@@ -253,7 +267,7 @@ enum { OP_DEREF = 0x06, OP_PLUS_UCONST = 0x23, OP_LIT0 = 0x30, OP_BREG0 = 0x70 }
 /* CFA = breg N off [deref [plus_uconst n]], or the expression of a lazy PLT. */
 static void cfa_expression(struct machine *m, struct rt_cursor e)
 {
-	static const uint8_t plt[] = { OP_BREG0 + REG_SP, 8, OP_BREG0 + REG_RA - 0, 0, OP_LIT0 + 15, 0x1a },
+	static const uint8_t plt[] = { OP_BREG0 + RT_DW_SP, 8, OP_BREG0 + RT_DW_RA - 0, 0, OP_LIT0 + 15, 0x1a },
 			     plt_tail[] = { 0x2a, OP_LIT0 + 3, 0x24, 0x22 };
 	struct rules *s = &m->now;
 	uint64_t op;
@@ -275,7 +289,7 @@ static void cfa_expression(struct machine *m, struct rt_cursor e)
 	op = rt_cur_uint(&e, 1);
 	s->reg = op - OP_BREG0;
 	s->off = rt_cur_sleb(&e);
-	s->kind = op == OP_BREG0 + REG_SP || op == OP_BREG0 + REG_FP ? kind_of_reg(s->reg) : ROW_BAD;
+	s->kind = op == OP_BREG0 + RT_DW_SP || op == OP_BREG0 + RT_DW_FP ? kind_of_reg(s->reg) : ROW_BAD;
 	if (e.p < e.end) {
 		s->kind = s->kind == ROW_SP ? ROW_SP_DEREF : s->kind == ROW_FP ? ROW_FP_DEREF : ROW_BAD;
 		if (rt_cur_uint(&e, 1) != OP_DEREF)
@@ -298,7 +312,7 @@ static void saved_at_expression(struct machine *m, uint64_t reg, struct rt_curso
 
 	if (m->now.kind == ROW_SIGNAL)
 		return;
-	if (reg == REG_FP && op == OP_BREG0 + REG_FP && !e.bad && e.p == e.end) {
+	if (reg == RT_DW_FP && op == OP_BREG0 + RT_DW_FP && !e.bad && e.p == e.end) {
 		m->now.fp_kind = ROW_FP_AT_FP;
 		m->now.fp = off;
 		return;
@@ -320,7 +334,7 @@ static struct rt_cursor block(struct rt_cursor *c)
 static void def_cfa(struct machine *m, uint64_t reg, int64_t off)
 {
 	m->now.reg = reg;
-	m->now.kind = reg < REG_RA ? kind_of_reg(reg) : ROW_BAD;
+	m->now.kind = reg < RT_DW_REGS ? kind_of_reg(reg) : ROW_BAD;
 	m->now.off = off;
 	m->now.add = 0;
 }
@@ -374,7 +388,7 @@ static void extended(struct machine *m, struct rt_cursor *c, uint8_t op)
 		break;
 	case 0x07: /* undefined */
 		reg = rt_cur_uleb(c);
-		if (reg == REG_RA)
+		if (reg == RT_DW_RA)
 			m->now.ra_kind = RA_END;
 		else
 			elsewhere(m, reg);
@@ -435,6 +449,9 @@ static void extended(struct machine *m, struct rt_cursor *c, uint8_t op)
 	case 0x2e: /* GNU_args_size */
 		(void)rt_cur_uleb(c);
 		break;
+	case 0x2d: /* AARCH64_negate_ra_state: signed from here on, or no longer; rt_arch_code() knows both */
+		m->bad = !RT_DW_LINKED;
+		break;
 	default:
 		m->bad = true;
 	}
@@ -475,11 +492,11 @@ bool rt_cfi_rows(const struct rt_cie *cie, struct rt_cursor code, uintptr_t base
 	};
 	uint32_t first = rows->n;
 
-	m.now.ra_kind = RA_ODD;
+	ra_unsaved(&m.now);
 	run(&m, cie->init);
 	m.init = m.now;
 	m.depth = 0;
-	if (!m.bad && cie->ra_reg == REG_RA) {
+	if (!m.bad && cie->ra_reg == RT_DW_RA) {
 		m.rows = rows;
 		run(&m, code);
 		emit(&m);

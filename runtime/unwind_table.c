@@ -34,7 +34,7 @@ struct entry {
 	struct rt_cursor body; /* behind the id */
 	uint32_t id;           /* 0: a CIE */
 	const uint8_t *id_at;
-	bool odd; /* of the 64-bit form, which no x86-64 tool writes here */
+	bool odd; /* of the 64-bit form, which no tool writes here */
 };
 
 /* The entry at p.  False: the section ends, or goes beyond its segment. */
@@ -85,6 +85,8 @@ static bool read_augmentation(struct rt_cie *cie, const char *aug, struct rt_cur
 			break;
 		case 'S':
 			cie->signal = true;
+			break;
+		case 'B': /* aarch64: signed with the other key */
 			break;
 		default:
 			return false; /* its length is unknown, so is what follows */

@@ -3,6 +3,9 @@
  * those that walk by them (unwind.c, unwind_guess.c).
  *
  * A table is a sorted array of rows; row i says how to leave a frame whose pc lies in [row i, row i+1).
+ * Rows follow the pc, sp, the frame pointer (fp: rbp, x29) and one register more (bx: rbx, x19); what a row names
+ * otherwise has to be known from an interrupted context.
+ *
  * Tables and the set that names them are immutable once published and are never freed, so a signal
  * handler may hold on to either. */
 #ifndef WEFT_RT_UNWIND_TABLE_H
@@ -16,13 +19,13 @@
 enum row_kind {
 	ROW_END,      /* the outermost frame: its return address is undefined */
 	ROW_SP,       /* sp + cfa */
-	ROW_FP,       /* rbp + cfa */
-	ROW_BX,       /* rbx + cfa (the dynamic linker's lazy resolver) */
+	ROW_FP,       /* fp + cfa */
+	ROW_BX,       /* bx + cfa (the dynamic linker's lazy resolver) */
 	ROW_REG,      /* register `ra` + cfa; only where all registers are known */
 	ROW_PLT,      /* sp + 8, and 8 more once the stub has pushed (from pc & 15 >= cfa on) */
-	ROW_SIGNAL,   /* everything from the ucontext at sp */
+	ROW_SIGNAL,   /* everything from the context at sp */
 	ROW_SP_DEREF, /* *(sp + cfa) + ra */
-	ROW_FP_DEREF, /* *(rbp + cfa) + ra */
+	ROW_FP_DEREF, /* *(fp + cfa) + ra */
 	ROW_GAP,      /* no function that has unwind information */
 	ROW_BAD,      /* a function whose unwind information we do not understand */
 };
@@ -30,23 +33,26 @@ enum row_kind {
 #define ROW_FIRST 0x40u /* a function starts here */
 #define ROW_EXACT 0x80u /* the caller was interrupted, it did not call */
 
-enum row_fp { /* where the caller's rbp is */
+enum row_fp { /* where the caller's fp is */
 	      ROW_FP_SAME,
 	      ROW_FP_AT_CFA, /* at cfa + fp */
-	      ROW_FP_AT_FP,  /* at rbp + fp */
+	      ROW_FP_AT_FP,  /* at fp + fp */
 	      ROW_FP_UNKNOWN,
 };
 #define ROW_BX_SAME 0u
 #define ROW_BX_UNKNOWN 255u
 #define ROW_RA_REG 0x80u /* | n: the return address is in register n */
+#define ROW_RA_ABOVE_FP                                                                                                \
+	0xffu /* the return address is right above the caller's fp, of ROW_FP_AT_CFA: a frame record                   \
+	       */
 
 struct rt_row {
 	uint32_t pc; /* offset from the object's lowest executable address */
 	int16_t cfa, fp;
 	uint8_t kind;    /* enum row_kind | ROW_FIRST | ROW_EXACT */
 	uint8_t fp_kind; /* enum row_fp */
-	uint8_t bx;      /* caller's rbx: ROW_BX_* or at cfa - 8 * bx */
-	uint8_t ra;      /* return address: at cfa - 8 * ra, or ROW_RA_REG; see also REG, DEREF */
+	uint8_t bx;      /* caller's bx: ROW_BX_* or at cfa - 8 * bx */
+	uint8_t ra;      /* return address: at cfa - 8 * ra, or ROW_RA_*; see also REG, DEREF */
 };
 _Static_assert(sizeof(struct rt_row) == 12, "rows are what the tables' size is made of");
 
@@ -113,11 +119,11 @@ bool rt_cfi_rows(const struct rt_cie *cie, struct rt_cursor code, uintptr_t base
 struct rt_walk {
 	uintptr_t pc, sp, fp, bx;
 	uintptr_t lo, hi;      /* words at [lo, hi) may be read */
-	const long long *regs; /* of an interrupted context, as in ucontext_t; NULL: not known */
+	const long long *regs; /* of an interrupted context (rt_arch_regs()); NULL: not known */
 	const struct rt_module_set *set;
 	const struct rt_seg *seg; /* of the pc looked up last */
 	const struct rt_row *row; /* in force at pc, or NULL */
-	bool exact, fp_known, bx_known;
+	bool exact, fp_known, bx_known, sp_least;
 };
 enum rt_step {
 	RT_STEP_CALLER, /* the walk stands in the caller */

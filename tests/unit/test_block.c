@@ -229,7 +229,7 @@ static void lasting(void *arg)
 {
 	int64_t v = 1;
 
-	(void)rt_section_begin(rt_enter(rt_self()), __builtin_frame_address(0), true);
+	(void)rt_section_begin(rt_enter(rt_self()), __builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa(), true);
 	while (!is_set(arg))
 		usleep(100);
 	rt_leave(rt_section_leave(rt_self()));

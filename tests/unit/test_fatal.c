@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "insn.h"
 #include "rt.h"
 
 /* --- Victims ------------------------------------------------------------------------------------------ */
@@ -54,22 +55,26 @@ static void sleeps(void *arg)
 
 static void divides(void *arg)
 {
+	(void)arg;
+#if defined(__x86_64__)
 	int one = 1;
 
-	(void)arg;
 	__asm__ volatile("cltd; idivl %1" : "+a"(one) : "m"(zero) : "edx");
+#else /* a division by 0 is no fault */
+	raise(SIGFPE);
+#endif
 }
 
 static void traps(void *arg)
 {
 	(void)arg;
-	__asm__ volatile("int3");
+	__asm__ volatile(INSN_BREAKPOINT);
 }
 
 static void executes_nonsense(void *arg)
 {
 	(void)arg;
-	__asm__ volatile("ud2");
+	__asm__ volatile(INSN_ILLEGAL);
 }
 
 static const struct dying_name names[] = {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "insn.h"
 #include "rt.h"
 #include "sofile.h"
 #include "unwind_table.h"
@@ -243,10 +244,9 @@ START_TEST(object_without_unwind_information_is_counted)
 
 	ck_assert_int_eq(weft_host_scan_modules(), 0);
 	rt_unwind_counters(&before);
-	sofile_build(
-		"__asm__(\".globl f\\nf: ret\");\n",
-		"-nostdlib -fno-asynchronous-unwind-tables -Wl,--no-eh-frame-hdr -Wl,--no-ld-generated-unwind-info",
-		path, sizeof path);
+	sofile_build("__asm__(\".globl f\\nf: ret\");\n",
+		     "-nostdlib -fno-asynchronous-unwind-tables -Wl,--no-eh-frame-hdr " INSN_NO_UNWIND, path,
+		     sizeof path);
 	f = dlsym(load(path), "f");
 
 	ck_assert_int_eq(weft_host_scan_modules(), 0);

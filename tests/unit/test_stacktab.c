@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "insn.h"
 #include "rt.h"
 #include "rtest.h"
 #include "sofile.h"
@@ -169,13 +170,13 @@ static int n_walked;
 /* The caller's stack: its id, and by table. */
 static NOINLINE void leaf(void *out)
 {
-	const uintptr_t *fp = __builtin_frame_address(0);
+	const struct rt_record *fp = __builtin_frame_address(0);
 	struct m *m = rt_self();
-	struct rt_regs regs = { .pc = fp[1], .sp = (uintptr_t)(fp + 2), .fp = fp[0], .fp_known = true };
 	unsigned flags = 0;
 
 	*(uint32_t *)out = rt_stack_here(m, (void *)fp);
-	n_walked = rt_unwind(regs, (uintptr_t)fp, rt_stack_hi(ld(&m->cur)), walked, WEFT_STACK_MAX, &flags);
+	n_walked =
+		rt_unwind(RT_REGS_OF_CALLER(), (uintptr_t)fp, rt_stack_hi(ld(&m->cur)), walked, WEFT_STACK_MAX, &flags);
 	sink += (int)flags;
 }
 
@@ -231,7 +232,8 @@ START_TEST(walk_that_misses_the_trampoline_goes_by_table)
 	void *lib;
 
 	sofile_build("void f(void (*fn)(void *), void *arg)\n"
-		     "{ __asm__ volatile(\"mov $0x1234, %%ebp\" ::: \"rbp\"); fn(arg); __asm__ volatile(\"\"); }\n",
+		     "{ __asm__ volatile(\"" INSN_LOSE_FP "\" ::: \"" INSN_FP
+		     "\"); fn(arg); __asm__ volatile(\"\"); }\n",
 		     "-O2 -fomit-frame-pointer", path, sizeof path);
 	lib = dlopen(path, RTLD_NOW);
 	ck_assert_ptr_nonnull(lib);

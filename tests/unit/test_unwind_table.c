@@ -38,9 +38,12 @@ static int build_image(struct image *im, struct rt_table **out)
 static size_t good_section(struct image *im)
 {
 	uint8_t *p = im->section;
-	static const uint8_t cie[] = { 20, 0,    0,  0, 0,    0,    0, 0, 1,    'z', 'R', 0,
-				       1,  0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1,   0,   0 };
-	static const uint8_t code[] = { 0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6 }; /* push %rbp; mov %rsp,%rbp */
+	static const uint8_t cie[] = { 20,       0, 0,    0,    0,        0, 0,
+				       0,        1, 'z',  'R',  0,        1, 0x78,
+				       RT_DW_RA, 1, 0x1b, 0x0c, RT_DW_SP, 8, 0x80 | RT_DW_RA,
+				       1,        0, 0 };
+	/* x86-64's push %rbp; mov %rsp,%rbp */
+	static const uint8_t code[] = { 0x41, 0x0e, 16, 0x80 | RT_DW_FP, 2, 0x43, 0x0d, RT_DW_FP };
 
 	memcpy(p, cie, sizeof cie);
 	p += sizeof cie;
