@@ -5,7 +5,8 @@
 #   make check                install what is missing, build, run all tests
 #   make V=release|debug|asan|tsan|cov   another variant, in a folder of its own
 #   make check-unit check-stress check-model check-abi check-install check-e2e     the parts of check
-#   make check-all            check in three variants, lint, check-boot, check-million; the stress for minutes; check-vm
+#   make check-all            check in three variants, lint, check-boot, check-million; the stress for minutes; check-vm check-arm64
+#   make check-arm64          the unit tests, cross-built for aarch64, under emulation
 #   make check-boot check-million    under a real systemd; with 1,000,000 goroutines
 #   make check-vm             on Debian 12's kernel in a virtual machine
 #   make bench                measure, side by side with Go
@@ -229,7 +230,8 @@ run:
 
 # --- Tests -------------------------------------------------------------------
 
-$(B)/unit: $(UNITOBJ) $(B)/libweft.a
+# unit.elf: where $(B)/unit is what runs it (tests/arm64/unit.sh).
+$(B)/unit $(B)/unit.elf: $(UNITOBJ) $(B)/libweft.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--dynamic-list=runtime/weft.dyn -o $@ $(UNITOBJ) $(B)/libweft.a $(PKG_LIBS) $(shell $(PKG_CONFIG) --libs check) -ldl -lm
 
@@ -253,13 +255,17 @@ check-built: check-build
 	$(test) $(TESTS)
 
 SUITES := check-model check-abi check-install check-e2e check-boot
-.PHONY: check-build check-unit check-stress check-all check-vm $(SUITES)
+.PHONY: check-build check-unit check-stress check-all check-vm check-arm64 $(SUITES)
 check-unit check-stress: check-%: $(B)/%
 	$(test) $*
 # What lands runs all of it; here the stress runs for longer in each variant.
 check-all:
 	$(Q)WEFT_STRESS_SECONDS=$(or $(WEFT_STRESS_SECONDS),120) .ci/run
 	$(Q)$(MAKE) --no-print-directory check-vm
+	$(Q)$(MAKE) --no-print-directory check-arm64
+# Builds in build/arm64, with make's defaults of variables that a processor decides on.
+check-arm64:
+	$(Q)env -u MAKEFLAGS -u MAKEOVERRIDES -u B -u V -u CC -u CXX MAKE='$(MAKE)' tests/arm64/unit.sh $(JOBS)
 $(SUITES): check-%: all
 	$(test) $*
 check-vm: all

@@ -68,8 +68,9 @@ static inline struct scale scale_now(void)
 			.tsc = ld(&scales[n % 4].tsc),
 			.ns = ld(&scales[n % 4].ns),
 			.mult = ld(&scales[n % 4].mult),
-			.inverse = ld_acq(&scales[n % 4].inverse),
+			.inverse = ld(&scales[n % 4].inverse),
 		};
+		atomic_thread_fence(memory_order_acquire); /* all of that was read before the look below */
 	} while (unlikely(ld(&current) - n >= 3));
 	return s;
 }

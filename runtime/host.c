@@ -3,6 +3,7 @@
  * A process may start and stop it many times, one after the other: Ps, M records, arenas, tables and
  * rings are kept and used again, so the hundredth cycle maps and opens no more than the tenth. */
 #include <string.h>
+#include <unistd.h>
 
 #include "idle.h"
 #include "net.h"
@@ -62,6 +63,11 @@ int weft_host_start(const struct weft_host_opts *opts)
 	    opts->handoff_max < 0)
 		return -EINVAL;
 	sched.opts = *opts;
+	if (sysconf(_SC_PAGESIZE) != RT_PAGE) { /* aarch64 kernels may be built for larger ones */
+		rt_log(WEFT_ERROR, "this kernel has pages of %ld bytes; weft runs on kernels with pages of %d bytes",
+		       sysconf(_SC_PAGESIZE), RT_PAGE);
+		return -ENOTSUP;
+	}
 	rt_lock_init(&sched.lock, RT_RANK_SCHED);
 	sched.global_head = sched.global_tail = NULL;
 	st(&sched.n_global, 0);

@@ -154,6 +154,10 @@ static bool signalled(struct m *m, struct look *l, int64_t now, bool still)
 {
 	enum weft_refusal why = WEFT_REFUSED_LATE;
 
+	if (!rt_preempt_able && !l->tries && wants_signal(m)) { /* once a slice */
+		l->tries = SIGNALS;
+		bump(&refused[WEFT_REFUSED_STATE], 1);
+	}
 	if (!may_signal(m) || l->tries >= SIGNALS)
 		return false;
 	if (l->sent) {

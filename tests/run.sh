@@ -10,7 +10,7 @@
 # A test script runs in the root of the tree with B (build folder, absolute), V (variant), WEFTD (the
 # daemon) and TMP (an empty folder of its own) set, in a session of its own.  Exit status 0 passes, 77
 # skips (its last line is the reason), all else fails; so does leaving a process behind.  A line
-# "# limit: SECONDS" in it sets another time limit than 300 s (a sanitizer variant gets 3 times as
+# "# limit: SECONDS" in it sets another time limit than 300 s (a sanitizer variant, or an emulated one, gets 3 times as
 # much, and E2E_SLOW says 5 to what waits inside).  Its output is kept in $B/test-logs, and
 # on failure the end of it is shown and TMP is kept beside it.
 #
@@ -35,7 +35,7 @@ AT_ONCE=${AT_ONCE:-2}
 passed=0 failed=0 skipped=0 slow=1 current=''
 declare -A jobs=() # process of a script_job: its place in the list
 case $V in
-asan | tsan)
+asan | tsan | arm64)
 	slow=3
 	export E2E_SLOW="${E2E_SLOW:-5}"
 	;;

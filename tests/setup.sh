@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh run|check|vm - installs what building and running, or testing, needs and is missing.
+# setup.sh run|check|vm|arm64 - installs what building and running, or testing, needs and is missing.
 #
 # Debian 12, as root or with sudo: says what it installs, and installs it with the machine's own apt
 # sources.  Elsewhere: lists what is needed and stops.  Silent when nothing is missing.
@@ -50,6 +50,10 @@ for_vm='
 	qemu-system-x86_64 qemu-system-x86
 	cpio cpio
 	mmdebstrap mmdebstrap'
+for_arm64='
+	aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+	aarch64-linux-gnu-g++ g++-aarch64-linux-gnu
+	qemu-aarch64-static qemu-user-static'
 
 present() {
 	case $1 in
@@ -186,8 +190,9 @@ case ${1:-} in
 run) list=$for_run ;;
 check) list=$for_run$for_check ;;
 vm) list=$for_run$for_vm ;;
+arm64) list=$for_run$for_check$for_arm64 ;;
 *)
-	echo "usage: tests/setup.sh run|check|vm" >&2
+	echo "usage: tests/setup.sh run|check|vm|arm64" >&2
 	exit 2
 	;;
 esac

@@ -56,7 +56,7 @@ struct weft_host_opts {
 };
 
 /* Start the Ps and their Ms, install the signal handlers (SIGPROF, SIGURG for capture, and those of
- * fatal signals).  -EBUSY: already running; -ENOMEM; -EINVAL. */
+ * fatal signals).  -EBUSY: already running; -ENOMEM; -EINVAL; -ENOTSUP: the kernel's pages are not of 4096 bytes. */
 int weft_host_start(const struct weft_host_opts *opts);
 
 /* Stop: waits until every M has ended.  Goroutines that still exist are abandoned where they are.

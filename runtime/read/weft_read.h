@@ -198,7 +198,7 @@ enum weft_refusal {
 	WEFT_REFUSED_LOCKS,   /* it holds a lock of pthread's */
 	WEFT_REFUSED_WALK,    /* its stack could not be walked exactly */
 	WEFT_REFUSED_STACK,   /* too little stack left */
-	WEFT_REFUSED_STATE,   /* registers that can't be saved (AMX) */
+	WEFT_REFUSED_STATE,   /* registers that can't be saved: AMX; any, on aarch64 and in builds with a sanitizer */
 	WEFT_REFUSED_LATE,    /* no answer */
 	WEFT_REFUSED_N
 };

@@ -17,7 +17,8 @@ fail() {
 # shellcheck disable=SC1091 # only where it exists
 (. /etc/os-release && [ "$ID" = debian ] && [ "$VERSION_ID" = 12 ]) 2>/dev/null ||
 	fail "the libraries for aarch64 are taken from Debian 12, which this is not"
-rm -rf "$dir" && mkdir -p "$dir"/apt/{lists,archives}/partial "$dir/apt/parts" || fail "cannot write to $dir"
+rm -rf "$dir"
+mkdir -p "$dir"/apt/{lists,archives}/partial "$dir/apt/parts" || fail "cannot write to $dir"
 : >"$dir/apt/status"
 
 # The machine's sources of bookworm, for any processor.

@@ -367,14 +367,18 @@ Suite *test_capture(void)
 	TCase *t = tcase_create("capture");
 
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, blocked_goroutine_is_seen_in_its_system_call);
 	tcase_add_test(t, looking_does_not_cut_sleeps_short);
-	tcase_add_test(t, looking_at_a_thread_with_plugin_code_does_not_cut_its_sleep_short);
 	tcase_add_test(t, threads_with_plugin_code_may_leave_and_end_while_others_look);
 	tcase_add_test(t, runtime_may_stop_and_start_while_a_thread_runs_plugin_code);
 	tcase_add_test(t, thread_that_blocks_the_signal_is_shown_without_its_stack);
 	tcase_add_test(t, thread_with_plugin_code_is_listed_as_a_goroutine_and_counted_as_none);
 	tcase_add_test(t, thread_that_waits_for_a_cpu_is_waited_for);
+	suite_add_tcase(s, t);
+	t = tcase_create("blocked");
+	tcase_set_timeout(t, 60);
+	tcase_set_tags(t, "kernel-sees-registers");
+	tcase_add_test(t, blocked_goroutine_is_seen_in_its_system_call);
+	tcase_add_test(t, looking_at_a_thread_with_plugin_code_does_not_cut_its_sleep_short);
 	suite_add_tcase(s, t);
 	return s;
 }

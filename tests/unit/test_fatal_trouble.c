@@ -248,8 +248,6 @@ Suite *test_fatal_trouble(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, second_fault_while_dumping_ends_it_by_the_first_signal);
 	tcase_add_test(t, several_faults_at_once_are_reported_once);
-	tcase_add_test(t, full_pipe_that_nobody_reads_delays_death_but_does_not_prevent_it);
-	tcase_add_test(t, full_socket_does_not_prevent_death);
 	tcase_add_test(t, closed_stderr_does_not_change_the_signal);
 #ifndef RT_TSAN
 	tcase_add_test(t, beyond_ten_thousand_goroutines_are_counted_by_stack);
@@ -257,6 +255,12 @@ Suite *test_fatal_trouble(void)
 #endif
 	tcase_add_test(t, dump_on_request_writes_all_goroutines_and_goes_on);
 	tcase_add_test(t, weft_calls_in_a_forked_child_are_fatal_there_alone);
+	suite_add_tcase(s, t);
+	t = tcase_create("stderr");
+	tcase_set_timeout(t, 120);
+	tcase_set_tags(t, "stderr-of-its-own");
+	tcase_add_test(t, full_pipe_that_nobody_reads_delays_death_but_does_not_prevent_it);
+	tcase_add_test(t, full_socket_does_not_prevent_death);
 	tcase_add_test(t, crash_of_a_forked_child_is_silent_and_keeps_its_signal);
 	suite_add_tcase(s, t);
 	return s;

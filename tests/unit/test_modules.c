@@ -268,7 +268,6 @@ Suite *test_modules(void)
 	TCase *tc = tcase_create("modules");
 
 	tcase_set_timeout(tc, 30);
-	tcase_add_test(tc, program_libc_and_vdso_are_found_by_address);
 	tcase_add_test(tc, modules_are_sorted_and_as_the_kernel_mapped_them);
 	tcase_add_test(tc, loaded_object_is_a_plugin_with_the_build_id_of_its_file);
 	tcase_add_test(tc, file_stays_readable_after_it_was_deleted);
@@ -276,6 +275,11 @@ Suite *test_modules(void)
 	tcase_add_test(tc, nothing_new_changes_nothing);
 	tcase_add_test(tc, object_that_comes_and_goes_keeps_its_table_and_its_file);
 	tcase_add_test(tc, object_without_unwind_information_is_counted);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("vdso");
+	tcase_set_timeout(tc, 30);
+	tcase_set_tags(tc, "vdso");
+	tcase_add_test(tc, program_libc_and_vdso_are_found_by_address);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -553,11 +553,15 @@ Suite *test_sched(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, more_than_max_goroutines_is_eagain);
 	tcase_add_loop_test(t, stacks_work_with_every_kind_of_guard, 0, 4);
+	tcase_add_test(t, stop_says_when_a_worker_does_not_come_back);
+	suite_add_tcase(s, t);
+	t = tcase_create("memory");
+	tcase_set_timeout(t, 120);
+	tcase_set_tags(t, "process-memory");
 #ifndef RTEST_SANITIZER
 	tcase_add_test(t, the_memory_of_a_spike_is_given_back);
 #endif
 	tcase_add_test(t, start_and_stop_leave_nothing_behind);
-	tcase_add_test(t, stop_says_when_a_worker_does_not_come_back);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -143,8 +143,12 @@ Suite *test_unwind_guess(void)
 	TCase *tc = tcase_create("unwind_guess");
 
 	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, blocked_thread_is_walked_from_pc_and_sp_alone);
 	tcase_add_test(tc, smashed_stack_ends_the_walk_and_nothing_else);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("blocked");
+	tcase_set_timeout(tc, 60);
+	tcase_set_tags(tc, "kernel-sees-registers");
+	tcase_add_test(tc, blocked_thread_is_walked_from_pc_and_sp_alone);
 	suite_add_tcase(s, tc);
 	return s;
 }
