@@ -20,9 +20,15 @@ fetch() {
 	eq "$1 is served" "$CODE" 200
 	cp "$BODY" "$T/$1.pb.gz"
 }
-# top FILE TYPE [OPTION...]: "function flat cumulative", in plain units
-top() { pprof -top -nodecount=0 -nodefraction=0 -unit="${U:-ms}" -sample_index="$2" "${@:3}" "$T/$1.pb.gz" 2>"$T/pprof.err" |
-	awk '$2 ~ /%$/ { print $6, $1 + 0, $4 + 0 }'; }
+# top FILE TYPE [OPTION...]: "function flat cumulative", in plain units; each is asked for once
+top() {
+	local key="$T/top.${U:-ms}.${*//[^a-z._]/-}"
+	if [ ! -s "$key" ] || [ "$T/$1.pb.gz" -nt "$key" ]; then
+		pprof -top -nodecount=0 -nodefraction=0 -unit="${U:-ms}" -sample_index="$2" "${@:3}" "$T/$1.pb.gz" |
+			awk '$2 ~ /%$/ { print $6, $1 + 0, $4 + 0 }' >"$key"
+	fi
+	cat "$key"
+}
 # cum FILE TYPE FUNCTION [OPTION...]: its cumulative value, 0 if it isn't there
 cum() { top "$1" "$2" "${@:4}" | awk -v f="$3" '$1 == f { print $3; found = 1; exit } END { if (!found) print 0 }'; }
 
@@ -62,6 +68,7 @@ for name in block mutex; do
 	pprof -raw "$T/$name.txt" >"$T/raw" || fail "pprof reads $name?debug=1" "$(cat "$T/pprof.err")"
 	has "$name?debug=1: sample types" "$T/raw" '^contentions/count delay/'
 	# What has come since apart: the lock is held again all the time.
+	# shellcheck disable=SC2016
 	sum='/^Samples:/ { on = 1; next } /^Locations/ { exit } on && /^ *[0-9]+ +[0-9]+:/ { sub(/:/, ""); n += $2 } END { print n / 1e6 }'
 	text=$(awk "$sum" "$T/raw")
 	now=$(pprof -raw "$T/$name.pb.gz" | awk "$sum")
