@@ -175,6 +175,7 @@ for name in block mutex threadcreate waits.held; do
 		pprof -raw "$T/raw.pb.gz" | sed -n '1,/^Samples:/p; /^[a-z.]*\/count/p' | grep -Ev '^(Time|Duration|File|Build|Comment)' >"$T/types.${url##*:}"
 	done
 	eq "as Go: types and period of $name" "$(sort -u "$T/types.${URL##*:}")" "$(sort -u "$T/types.${GO_URL##*:}")"
+	# shellcheck disable=SC2016
 	grammar='s/0x[0-9a-f]+/PC/g; s/( PC)+$/ PC/; s/[0-9]+/N/g; s/^#.*/#/; /^--- Memory/,$d'
 	for url in "$GO_URL" "$URL"; do
 		curl -s "$url$P/$name?debug=1" | sed -E "$grammar" | sort -u >"$T/grammar.${url##*:}"
