@@ -14,7 +14,7 @@ config '{ "http": { "max_collections": 20 }, "instances": [
 	{ "name": "burn", "plugin": "burn.so", "config": { "goroutines": 3 } },
 	{ "name": "crowd", "plugin": "parked.so", "config": { "receiving": 300, "sending": 20, "locking": 20, "sleeping": 20 } },
 	{ "name": "churn", "plugin": "churn.so", "config": { "parked": 300, "per_second": 2000 } } ] }'
-EACH=${WEFT_STRESS_SECONDS:-4}
+EACH=${WEFT_STRESS_SECONDS:-$((3 + E2E_SLOW))}
 
 : >"$T/answers"
 for round in 1 2; do
@@ -37,8 +37,10 @@ for round in 1 2; do
 		fail "round $round: every profile keeps the rules" "$why"; fi
 	has_not "round $round: no crash, no warning" "$LOG" 'SIGSEGV|SIGABRT|Sanitizer|^fatal'
 done
-for kind in profile goroutine goroutine-delta goroutine-text dump index symbol metrics sched; do
+for kind in profile index symbol metrics; do
 	has "served: $kind" "$T/answers" "^$kind 200 "
 done
+# Which of the others get through in that time beside 24 is chance, in a slow variant above all.
+between "kinds of answers that were served" "$(awk '$2 == 200 { print $1 }' "$T/answers" | sort -u | wc -l)" 10 100
 between "profiles that were checked" "$(find "$T"/profiles.* -type f | wc -l)" 20 1000
 finish
