@@ -197,8 +197,8 @@ struct m {
 	/* Recorder: the chunk being filled (ring.c), a cache in front of the stack table */
 	struct rt_rec *rec_at, *rec_end;
 	struct rt_chunk *chunk;
-	uint64_t rec_index; /* of the next chunk's first record */
-	uint64_t stack_hash[RT_STACK_CACHE];
+	uint64_t rec_index;                  /* of the next chunk's first record */
+	uint64_t stack_hash[RT_STACK_CACHE]; /* pairs: two stacks that take turns may have the same place */
 	uint32_t stack_id[RT_STACK_CACHE];
 
 	/* sched.lock, or handed over through note */

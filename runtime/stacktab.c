@@ -175,6 +175,8 @@ static RT_NOSAN RT_COLD uint32_t stack_slow(struct m *m, const struct rt_record 
 	(void)walk_records(fp, hi, pc, &n);
 	id = intern(pc, n, hash);
 	at = (unsigned)(hash >> 32) % RT_STACK_CACHE;
+	m->stack_hash[at ^ 1] = m->stack_hash[at];
+	m->stack_id[at ^ 1] = m->stack_id[at];
 	m->stack_hash[at] = id ? hash : 0;
 	m->stack_id[at] = id;
 	return id;
@@ -196,6 +198,8 @@ RT_NOSAN uint32_t rt_stack_here(struct m *m, void *frame)
 	at = (unsigned)(hash >> 32) % RT_STACK_CACHE;
 	if (likely(hash && m->stack_hash[at] == hash))
 		return m->stack_id[at];
+	if (likely(hash && m->stack_hash[at ^ 1] == hash))
+		return m->stack_id[at ^ 1];
 	return stack_slow(m, fp, hi, hash);
 }
 
