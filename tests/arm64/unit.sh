@@ -24,7 +24,10 @@ said=$(tests/arm64/sysroot.sh "$sysroot") || skip "$(tail -n 1 <<<"$said")"
 
 export CC="$tool-gcc --sysroot=$sysroot" CXX="$tool-g++ --sysroot=$sysroot"
 export PKG_CONFIG_SYSROOT_DIR=$sysroot PKG_CONFIG_LIBDIR=$sysroot/usr/lib/$tool/pkgconfig:$sysroot/usr/share/pkgconfig
-"$MAKE" --no-print-directory "$@" V=release B=build/arm64 CC="$CC" AR=$tool-ar OBJCOPY=$tool-objcopy \
+# Not yet: how proto/ names and renders addresses; these tests bring functions of their own in x86-64's shape.
+not_yet='symbols|text|pprof|pprof_.*|frame'
+mapfile -t unit < <(printf '%s\n' tests/unit/test_*.c | grep -vE "/test_(.*_amd64|$not_yet)\.c$")
+"$MAKE" --no-print-directory "$@" V=release B=build/arm64 CC="$CC" AR=$tool-ar OBJCOPY=$tool-objcopy UNIT="${unit[*]}" \
 	build/arm64/weftd build/arm64/unit.elf || exit 1
 
 # What the driver starts as $B/unit

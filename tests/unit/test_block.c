@@ -590,7 +590,6 @@ Suite *test_block(void)
 	tcase_add_test(t, a_lasting_section_gives_its_p_away_at_once);
 	tcase_add_test(t, a_system_call_in_a_section_says_its_error);
 	tcase_add_test(t, timers_of_a_p_that_was_lent_fire);
-	tcase_add_test(t, a_goroutine_that_computes_is_never_taken_for_a_blocked_one);
 	tcase_add_test(t, at_the_cap_hogs_keep_their_p_and_are_named_once);
 	tcase_add_test(t, a_checkpoint_lets_others_go_first_without_a_handoff);
 	tcase_add_test(t, a_checkpoint_says_that_the_context_is_over);
@@ -601,6 +600,7 @@ Suite *test_block(void)
 	t = tcase_create("named");
 	tcase_set_timeout(t, 120);
 	tcase_set_tags(t, "kernel-sees-registers");
+	tcase_add_test(t, a_goroutine_that_computes_is_never_taken_for_a_blocked_one);
 	tcase_add_test(t, an_undeclared_call_loses_its_p_and_is_named);
 	suite_add_tcase(s, t);
 	return s;

@@ -322,11 +322,16 @@ Suite *test_fatal(void)
 	tcase_add_test(t, abort_ends_as_sigabrt_with_all_goroutines);
 	tcase_add_test(t, rt_fatal_says_its_message_and_ends_as_sigabrt);
 	tcase_add_test(t, other_faults_keep_their_signal);
-	tcase_add_test(t, running_and_blocked_goroutines_are_shown_with_their_stacks);
 	tcase_add_test(t, fault_on_a_thread_names_the_thread);
 	tcase_add_test(t, fault_in_plugin_code_on_a_thread_names_goroutine_and_thread);
 	tcase_add_test(t, overflow_of_a_threads_stack_is_reported);
 	tcase_add_test(t, fatal_signal_that_was_sent_kills_too);
+	suite_add_tcase(s, t);
+	t = tcase_create("blocked");
+	tcase_add_checked_fixture(t, name_victims, NULL);
+	tcase_set_timeout(t, 120);
+	tcase_set_tags(t, "kernel-sees-registers");
+	tcase_add_test(t, running_and_blocked_goroutines_are_shown_with_their_stacks);
 	suite_add_tcase(s, t);
 	return s;
 }

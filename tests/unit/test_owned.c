@@ -221,9 +221,13 @@ Suite *test_owned(void)
 	TCase *t = tcase_create("owned");
 
 	tcase_set_timeout(t, 120);
-	tcase_add_test(t, an_instance_that_forgets_everything_leaves_nothing_a_thousand_times);
 	tcase_add_test(t, what_another_instance_waits_on_is_closed);
 	tcase_add_test(t, an_instance_begins_anew_under_its_name_unless_a_thread_is_still_inside);
+	suite_add_tcase(s, t);
+	t = tcase_create("memory");
+	tcase_set_timeout(t, 120);
+	tcase_set_tags(t, "process-memory");
+	tcase_add_test(t, an_instance_that_forgets_everything_leaves_nothing_a_thousand_times);
 	suite_add_tcase(s, t);
 	return s;
 }

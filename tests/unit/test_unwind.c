@@ -116,6 +116,8 @@ static void look(const void *context)
 			return;
 		}
 	}
+	if (flags && !STEP_BY_ONE && !weft_read_func_start(regs.pc))
+		return; /* likewise: found by x30 at best */
 	if (flags) {
 		if (step.work && passes(pc, n, step.work) && pc[n - 1] == step.root)
 			step.found++;
