@@ -12,10 +12,6 @@
 /* Set while the runtime starts one: pthread_create() below it has not to count. */
 static __thread bool own;
 
-struct record {
-	uintptr_t up, pc;
-};
-
 /* Bounds of the calling thread's own stack. */
 static bool bounds(const struct m *m, uintptr_t *lo, uintptr_t *hi)
 {
@@ -40,15 +36,16 @@ static bool bounds(const struct m *m, uintptr_t *lo, uintptr_t *hi)
 	return size > 0;
 }
 
-static RT_NOSAN uint32_t stack_of_thread(const struct m *m, void *frame)
+static RT_NOSAN RT_NOINLINE uint32_t stack_of_thread(const struct m *m, const struct rt_record *frame)
 {
-	const struct record *r = frame;
-	struct rt_regs regs = { .pc = r->pc, .sp = (uintptr_t)(r + 1), .fp = r->up, .fp_known = true };
+	struct rt_regs regs = RT_REGS_OF_CALLER();
 	uint64_t pc[WEFT_STACK_MAX];
 	uintptr_t lo, hi;
 	unsigned flags = 0;
 
 	if (!bounds(m, &lo, &hi) || (uintptr_t)frame < lo || (uintptr_t)frame >= hi)
+		return 0;
+	if (!rt_regs_above(&regs, hi, frame))
 		return 0;
 	return rt_stack_intern(pc, rt_unwind(regs, (uintptr_t)frame, hi, pc, WEFT_STACK_MAX, &flags));
 }

@@ -34,6 +34,14 @@ RT_INLINE struct rt_regs rt_regs_at_call(const struct rt_record *frame, uintptr_
 #define RT_REGS_OF_CALLER() rt_regs_at_call(__builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa())
 /* Walk up from regs to the caller of the function whose record is frame.  False: the walk got lost.  sig */
 bool rt_unwind_to(struct rt_regs *regs, uintptr_t lo, uintptr_t hi, const struct rt_record *frame);
+/* Likewise, the short way where a record says it all. */
+RT_INLINE bool rt_regs_above(struct rt_regs *regs, uintptr_t hi, const struct rt_record *frame)
+{
+	if (!RT_SP_ABOVE_RECORD)
+		return rt_unwind_to(regs, regs->sp, hi, frame);
+	*regs = rt_regs_at_call(frame, (uintptr_t)(frame + 1));
+	return true;
+}
 int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t *pc, int max, unsigned *flags);
 /* stacktab.c: frames -> id, append-only, lock-free, bounded; 0 when full (counted). sig */
 int rt_stacktab_start(void);

@@ -165,9 +165,7 @@ static RT_NOSAN RT_COLD uint32_t stack_slow(struct m *m, const struct rt_record 
 	if (!hash) {
 		struct rt_regs regs = RT_REGS_OF_CALLER();
 
-		if (RT_SP_ABOVE_RECORD)
-			regs = rt_regs_at_call(fp, (uintptr_t)(fp + 1));
-		else if (!rt_unwind_to(&regs, regs.sp, hi, fp))
+		if (!rt_regs_above(&regs, hi, fp))
 			return 0;
 		n = (uint32_t)rt_unwind(regs, (uintptr_t)fp, hi, pc, WEFT_STACK_MAX, &flags);
 		return rt_stack_intern(pc, (int)n);

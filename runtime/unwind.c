@@ -150,6 +150,8 @@ static RT_NOSAN bool find_return(const struct rt_walk *w, const struct rt_row *r
 		return cfa > w->sp && word(w, cfa - 8, pc);
 	if (r->ra == ROW_RA_ABOVE_FP)
 		return cfa > w->sp && word(w, cfa + (uintptr_t)(intptr_t)r->fp + 8, pc);
+	if (r->ra == (ROW_RA_REG | RT_DW_RA) && !w->exact)
+		return false; /* the call has changed it */
 	if (r->ra & ROW_RA_REG)
 		return cfa >= w->sp && in_register(w, r->ra & ~ROW_RA_REG, pc);
 	return cfa > w->sp && word(w, cfa - 8 * (uintptr_t)r->ra, pc);
@@ -212,6 +214,7 @@ static RT_NOSAN enum rt_step leave_signal(struct rt_walk *w)
 RT_NOSAN enum rt_step rt_walk_step(struct rt_walk *w)
 {
 	const struct rt_row *r = w->row;
+	bool leaf = w->exact && r && r->ra == (ROW_RA_REG | RT_DW_RA);
 	uintptr_t cfa, pc;
 
 	if (!r)
@@ -228,7 +231,9 @@ RT_NOSAN enum rt_step rt_walk_step(struct rt_walk *w)
 	w->sp = cfa;
 	w->sp_least = false;
 	w->exact = r->kind & ROW_EXACT;
-	w->regs = NULL;
+	/* Who calls code without a frame may keep its own return address in a register that this leaves alone. */
+	if (!RT_DW_LINKED || !leaf)
+		w->regs = NULL;
 	return arrive(w);
 }
 

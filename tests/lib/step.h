@@ -17,7 +17,7 @@ void step_through(void (*fn)(void), const unsigned long *looks);
 /* How many looks there are where single steps would be n, or more, */
 #define STEP_LOOKS(n) ((unsigned long)(n) / 10)
 /* and how many of those may be around what matters. */
-#define STEP_AROUND(n) STEP_LOOKS(2 * (n))
+#define STEP_AROUND(n) STEP_LOOKS(10 * (n))
 #endif
 
 #endif
