@@ -103,7 +103,8 @@ RT_NOINLINE void weft_block_enter(void)
 		g->sections = 0;
 	}
 	if (!g->sections++)
-		(void)rt_section_begin(rt_enter(m), __builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa(), false);
+		(void)rt_section_begin(rt_enter(m), __builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa(),
+				       false);
 	RT_KEEP_RECORD();
 }
 

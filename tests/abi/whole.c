@@ -214,6 +214,21 @@ static void network(void *arg)
 	(void)weft_close(fd);
 }
 
+static void profiles(struct state *s)
+{
+	weft_profile *held = weft_profile_new("whole.held");
+
+	if (!held)
+		return;
+	if (weft_profile_add(held, s, 0) == 0)
+		weft_profile_remove(held, s);
+	if (weft_profile_lookup("whole.held") == held && weft_profile_count(held) == 0)
+		(void)weft_profile_write(held, 2, 1);
+	weft_profile_free(held);
+	(void)weft_profile_block_rate(weft_profile_block_rate(WEFT_MS));
+	(void)weft_profile_mutex_fraction(weft_profile_mutex_fraction(10));
+}
+
 static int run(void *state)
 {
 	struct state *s = state;
@@ -233,6 +248,7 @@ static int run(void *state)
 	foreign(weft_instance_self(), s);
 	(void)weft_go(network, s);
 	locks(s);
+	profiles(s);
 	if (selects(s) < 0 || contexts(s) < 0)
 		return -EIO;
 	for (int i = 0; i < s->limit; i++)

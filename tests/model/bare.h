@@ -48,6 +48,11 @@ uint64_t rt_tsc(void)
 {
 	return 0;
 }
+uint32_t rt_stack_class(size_t bytes)
+{
+	(void)bytes;
+	return 0;
+}
 uint64_t rt_ns_to_tsc(int64_t ns)
 {
 	return (uint64_t)ns;

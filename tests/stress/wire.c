@@ -168,7 +168,7 @@ static void wire_meddle(struct actor *a)
 
 static void wire_dial(struct graph *gr, struct wire *w, bool tcp)
 {
-	struct sockaddr_in sa;
+	struct sockaddr_in sa = { 0 };
 	socklen_t len = sizeof sa;
 	char name[64];
 	int l;

@@ -328,7 +328,7 @@ static void dials_a_deaf_one_first(void *arg)
 	struct rt_addrs as = { .type = SOCK_STREAM };
 	struct sockaddr_in sa;
 	struct m *m;
-	int fd;
+	int fd = -1;
 
 	(void)arg;
 	deaf(&sa);

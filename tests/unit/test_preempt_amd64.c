@@ -143,7 +143,7 @@ static void uses_everything(void *arg)
 		if (rtest_random(&rng) % 64 == 0) {
 			/* from which it comes back without a P, to another thread */
 			(void)rt_section_begin(rt_enter(rt_self()), __builtin_frame_address(0),
-					 (uintptr_t)__builtin_dwarf_cfa(), true);
+					       (uintptr_t)__builtin_dwarf_cfa(), true);
 			usleep(200);
 			rt_leave(rt_section_leave(rt_self()));
 			n_moves += gettid() != tid;

@@ -2,9 +2,9 @@
  * of a plugin must show.
  *
  * Once: waits_holder holds a lock for "hold" while WAITERS goroutines want it (waits_locker), and a slow stage
- * (waits_stage) takes ITEMS items with "hold" / ITEMS between them, for which waits_producer waits.  30 things are held in the profile
- * "waits.held", by three functions.  One thread is started; one sleep is made without a word to the runtime.  Then the
- * mutex profile is written to "file", and the log says that it is done.
+ * (waits_stage) takes ITEMS items with "hold" / ITEMS between them, for which waits_producer waits.  30 things are
+ * held in the profile "waits.held", by three functions.  One thread is started; one sleep is made without a word to the
+ * runtime.  Then the mutex profile is written to "file", and the log says that it is done.
  *
  * "again": after that the lock is held once more every 100 ms, by waits_holder_again: what a difference shows. */
 #include <fcntl.h>
