@@ -75,7 +75,7 @@ eq "sched: another format is refused" "$CODE" 400
 get /debug/weft/stacks
 eq "stacks: 200" "$CODE" 200
 has "stacks: in use, guarded how" "$BODY" '^stacks: 12[0-9][0-9] in use, guarded by [a-z]+, [0-9]+ with a canary only$'
-has "stacks: a row per start function" "$BODY" '^ +[0-9]+ +61440|253952|4190208 +1[0-9]{3}  receive'
+has "stacks: a row per start function" "$BODY" '^ +[0-9]+ +[0-9]+ +1[0-9]{3}  parked_receiving$'
 get '/debug/weft/stacks?format=json'
 eq "stacks: JSON" "$(header Content-Type)" application/json
 eq "stacks: JSON that jq reads" "$(jq '[.functions[] | select(.used > 0 and .used <= .size)] | length > 0' "$BODY" 2>&1)" true
