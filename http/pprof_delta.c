@@ -108,10 +108,28 @@ static int sums_put(struct sums *s, uint32_t i, const int64_t *values)
 
 /* --- The kind ----------------------------------------------------------------------------------- */
 
+/* Of the profile that the differences are of. */
+static void take_form(struct snapshot *s, const struct delta *d)
+{
+	const struct snapshot_kind *base = d->source->base;
+	bool bare = s->spec.bare;
+
+	s->spec = base->spec;
+	s->spec.bare = bare;
+	if (d->source->which == WEFT_PROF_HEAP) {
+		struct weft_counters c;
+
+		weft_read_counters(&c);
+		s->spec.period = c.heap_rate;
+		s->e.head.rate = 1; /* the values are scaled */
+	}
+	if (base->text_name)
+		s->e.head.name = base->text_name;
+}
+
 static bool begin(struct snapshot *s, struct request *r)
 {
 	struct delta *d = s->state = calloc(1, sizeof(*d));
-	bool bare = s->spec.bare;
 	char token[sizeof(clients[0].token)];
 
 	if (!d) {
@@ -124,17 +142,7 @@ static bool begin(struct snapshot *s, struct request *r)
 	}
 	for (d->source = sources; strcmp(d->source->name, s->kind->name); d->source++)
 		;
-	s->spec = d->source->base->spec;
-	s->spec.bare = bare;
-	if (d->source->which == WEFT_PROF_HEAP) {
-		struct weft_counters c;
-
-		weft_read_counters(&c);
-		s->spec.period = c.heap_rate;
-		s->e.head.rate = 1; /* the values are scaled */
-	}
-	if (d->source->base->text_name)
-		s->e.head.name = d->source->base->text_name;
+	take_form(s, d);
 	d->client = client_of(s->kind, token);
 	if (!d->client) {
 		reply_error(r, MHD_HTTP_TOO_MANY_REQUESTS, "a request of this client is running; try again later");
