@@ -38,9 +38,9 @@ def late(ident, workload, k):
     return Row(ident, workload, 2, 500, k, "late.p99", 0.10, sides=PLAIN)
 
 
-def profile(ident, k):
+def profile(ident, k, sides=PLAIN):
     """How much slower mix is while something is observed; prof_none, where nothing is, shows the noise."""
-    return Row(ident, "profile", 2, 40_000, k, "profile.slowdown", sides=PLAIN)
+    return Row(ident, "profile", 2, 40_000, k, "profile.slowdown", sides=sides)
 
 
 ROWS = [
@@ -105,6 +105,11 @@ ROWS = [
     Row("tcp1000.server", "tcp_server", 2, 150_000, 1000, "tcp.server.cpu", sides=TCP),
     profile("prof_none", 0),
     profile("prof_cpu100", 1),
+    profile("prof_block1", 2),
+    profile("prof_block10us", 3),
+    profile("prof_mutex1", 4),
+    profile("prof_mutex100", 5),
+    profile("prof_waits", 6, sides=("weft",)),
 ]
 # Recorder on against off: the same run's own bound.
 RECORDER_GOAL = {"switch_p1": 1.8, "pingpong_p1": 1.8, "pingpong_p2": 1.8, "mix_p2": 1.03}

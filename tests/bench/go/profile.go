@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"time"
@@ -11,21 +12,44 @@ import (
 const (
 	observeNothing = iota
 	observeCPU
+	observeBlock1
+	observeBlock10us
+	observeMutex1
+	observeMutex100
 	observeN
 
 	profileTurns = 9
 	workers      = 100
 )
 
-func observe(what int, on bool) {
-	switch {
-	case what != observeCPU:
-	case on:
-		if err := pprof.StartCPUProfile(io.Discard); err != nil {
-			fail("StartCPUProfile: %v", err)
-		}
-	default:
+func observeCPUProfile(on bool) {
+	if !on {
 		pprof.StopCPUProfile()
+		return
+	}
+	if err := pprof.StartCPUProfile(io.Discard); err != nil {
+		fail("StartCPUProfile: %v", err)
+	}
+}
+
+func observe(what int, on bool) {
+	rate := func(r int) int {
+		if on {
+			return r
+		}
+		return 0
+	}
+	switch what {
+	case observeCPU:
+		observeCPUProfile(on)
+	case observeBlock1:
+		runtime.SetBlockProfileRate(rate(1))
+	case observeBlock10us:
+		runtime.SetBlockProfileRate(rate(10_000))
+	case observeMutex1:
+		runtime.SetMutexProfileFraction(rate(1))
+	case observeMutex100:
+		runtime.SetMutexProfileFraction(rate(100))
 	}
 }
 

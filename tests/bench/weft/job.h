@@ -5,7 +5,16 @@
 #include <stdint.h>
 
 /* What a workload can have switched on and off; numbers are the k of the workload "profile" on both sides. */
-enum { OBSERVE_NOTHING, OBSERVE_CPU, OBSERVE_N };
+enum {
+	OBSERVE_NOTHING,
+	OBSERVE_CPU,
+	OBSERVE_BLOCK_1, /* every wait */
+	OBSERVE_BLOCK_10US,
+	OBSERVE_MUTEX_1,   /* every unlock that others waited for */
+	OBSERVE_MUTEX_100, /* one in 100 */
+	OBSERVE_WAITS,     /* block and mutex by default; Go has no such */
+	OBSERVE_N
+};
 
 struct bench_job {
 	const char *workload;

@@ -124,8 +124,27 @@ static void observe_cpu(int on)
 
 static void observe(int what, int on)
 {
-	if (what == OBSERVE_CPU)
+	switch (what) {
+	case OBSERVE_CPU:
 		observe_cpu(on);
+		break;
+	case OBSERVE_BLOCK_1:
+		(void)weft_host_rate(WEFT_RATE_BLOCK, on ? 1 : 0);
+		break;
+	case OBSERVE_BLOCK_10US:
+		(void)weft_host_rate(WEFT_RATE_BLOCK, on ? 10000 : 0);
+		break;
+	case OBSERVE_MUTEX_1:
+		(void)weft_host_rate(WEFT_RATE_MUTEX, on ? 1 : 0);
+		break;
+	case OBSERVE_MUTEX_100:
+		(void)weft_host_rate(WEFT_RATE_MUTEX, on ? 100 : 0);
+		break;
+	case OBSERVE_WAITS:
+		(void)weft_host_rate(WEFT_RATE_BLOCK, on ? WEFT_RATE_BIASED : 0);
+		(void)weft_host_rate(WEFT_RATE_MUTEX, on ? WEFT_RATE_BIASED : 0);
+		break;
+	}
 }
 
 static void job_run(void *arg)
