@@ -34,6 +34,18 @@ static int profile_write_bare(void *user, const char *name, int debug, int fd)
 	return http_profile_write(name, debug, false, fd);
 }
 
+static int cpu_start(void *user, int hz)
+{
+	(void)user;
+	return http_cpu_start(hz);
+}
+
+static int cpu_stop(void *user, int fd)
+{
+	(void)user;
+	return http_cpu_stop(fd);
+}
+
 /* "auto" (0) or 1..WEFT_MAXPROCS_LIMIT */
 static int parse_maxprocs(const char *text)
 {
@@ -74,6 +86,8 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 		.name = symbols_name,
 		.profile_count = profile_count,
 		.profile_write = c->http.labels ? profile_write : profile_write_bare,
+		.cpu_start = cpu_start,
+		.cpu_stop = cpu_stop,
 	};
 	return 0;
 }

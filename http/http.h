@@ -69,6 +69,11 @@ struct http_opts {
  * -ENOENT, -ENOMEM, or what write(2) failed with.  Count: its samples, or -ENOENT. */
 int http_profile_write(const char *name, int debug, bool labels, int fd);
 int64_t http_profile_count(const char *name);
+/* A CPU profile without a request; any thread that may block, but not that of the loop, which has to go on meanwhile.
+ * hz 0: that of the options.  Stop: written to fd, below 0 thrown away.  Results as weft_profile_cpu_start() and
+ * weft_profile_cpu_stop() say; -ENOSYS: no server runs. */
+int http_cpu_start(int hz);
+int http_cpu_stop(int fd);
 
 struct http;
 /* Bind and serve.  0; -Exxx with a sentence in err that names the listen entry. */

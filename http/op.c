@@ -12,6 +12,25 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static void init(struct op *o, struct http *h, enum budget budget, void (*free_op)(struct op *o))
+{
+	o->h = h;
+	o->refs = 1;
+	o->budget = budget;
+	o->free = free_op;
+	http_ref(h);
+	h->ops++;
+}
+
+void *op_alone(struct http *h, size_t size, void (*free_op)(struct op *o))
+{
+	struct op *o = calloc(1, size);
+
+	if (o)
+		init(o, h, BUDGET_NONE, free_op);
+	return o;
+}
+
 void *op_new(struct request *r, size_t size, enum budget budget, void (*free_op)(struct op *o))
 {
 	struct op *o;
@@ -25,14 +44,9 @@ void *op_new(struct request *r, size_t size, enum budget budget, void (*free_op)
 		reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 		return NULL;
 	}
-	o->h = r->h;
-	o->r = r;
-	o->refs = 1;
-	o->budget = budget;
-	o->free = free_op;
+	init(o, r->h, budget, free_op);
 	http_log(r->h, WEFT_DEBUG, "http: %.200s for %s", r->target, request_peer(r, peer, sizeof(peer)));
-	http_ref(o->h);
-	o->h->ops++;
+	o->r = r;
 	r->op = o;
 	return o;
 }

@@ -9,7 +9,10 @@
  * Who touches what: the list, states and cur_hz belong to the loop, which copies the sessions to be served
  * into feed[] before a task starts (each with a reference); builder, window and carry of a session in feed[]
  * belong to the task until it is back.  A session that is cancelled meanwhile leaves the list at once and
- * is freed when the task is back. */
+ * is freed when the task is back.
+ *
+ * One session may be no request's but that of profile_cpu.c: its window ends when that says so, and at the longest
+ * that a request may ask for. */
 #include "server.h"
 
 #include "pprof.h"
@@ -27,6 +30,7 @@ struct session {
 	struct encoding e; /* first */
 	TAILQ_ENTRY(session) open;
 	bool listed;
+	bool closing; /* its window is to end now */
 	struct cpu *cpu;
 	int hz;
 	int64_t window;
@@ -43,6 +47,7 @@ struct cpu {
 	struct http *h;
 	struct session_list open;
 	int n_open;
+	struct session *file; /* of profile_cpu.c, in the list; or NULL */
 	struct http_timer *timer;
 	/* loop, but the task's while one is out */
 	bool busy;
@@ -225,6 +230,8 @@ static int cpu_task(struct cpu *c)
 	c->want_hz = wanted(c);
 	TAILQ_FOREACH(s, &c->open, open)
 	{
+		if (s->closing && s->start && s->end > mono_now())
+			s->end = mono_now();
 		c->feed[c->n_feed++] = s;
 		op_ref(&s->e.op);
 	}
@@ -253,7 +260,7 @@ static void cpu_next(struct cpu *c)
 	due = c->drained_at + DRAIN_NS;
 	TAILQ_FOREACH(s, &c->open, open)
 	{
-		news |= !s->start;
+		news |= !s->start || (s->closing && s->end > now);
 		if (s->start && s->end < due)
 			due = s->end;
 	}
@@ -283,20 +290,48 @@ static void comment(struct session *s)
 	pprof_comment(s->e.p, text);
 }
 
+/* The session of profile_cpu.c is over: hand on what it has. */
+static void file_over(struct session *s, int rc)
+{
+	leave(s);
+	s->cpu->file = NULL;
+	if (rc == 0) {
+		cpu_file_over(0, s->e.p, s->e.time_ns, s->e.duration_ns);
+		s->e.p = NULL;
+	} else {
+		cpu_file_over(rc, NULL, 0, 0); /* s may be the task's still */
+	}
+	op_unref(&s->e.op);
+}
+
+static void fail(struct session *s, int rc, unsigned status, const char *text)
+{
+	if (s == s->cpu->file)
+		file_over(s, rc);
+	else
+		op_fail(&s->e.op, status, text);
+}
+
 /* What became of s in the task that is back. */
 static void settle(struct cpu *c, struct session *s)
 {
 	if (!s->listed)
 		return;
 	if (s->failed < 0) {
-		op_fail(&s->e.op, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
+		fail(s, s->failed, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 	} else if (!s->start) {
-		op_fail(&s->e.op, MHD_HTTP_INTERNAL_SERVER_ERROR, "the CPU sampler could not be started");
+		fail(s, c->rc, MHD_HTTP_INTERNAL_SERVER_ERROR, "the CPU sampler could not be started");
 	} else if (c->drained_at > s->end) {
-		leave(s);
-		s->e.duration_ns = s->window;
+		s->e.duration_ns = s->end - s->start;
 		comment(s);
+		if (s == c->file) {
+			file_over(s, 0);
+			return;
+		}
+		leave(s);
 		encode_start(&s->e);
+	} else if (s == c->file) {
+		cpu_file_began();
 	}
 }
 
@@ -338,7 +373,8 @@ static void session_free(struct op *o)
 	free(s);
 }
 
-static void open_session(struct request *r, int64_t seconds, int hz, const struct filter *filter)
+/* List s, which is new: 0 or -ENOMEM. */
+static int session_open(struct session *s, int64_t seconds, int hz, const struct filter *filter)
 {
 	struct pprof_spec spec = {
 		.sample = { { "samples", "count" }, { "cpu", "nanoseconds" } },
@@ -347,26 +383,64 @@ static void open_session(struct request *r, int64_t seconds, int hz, const struc
 		.period = SECOND / hz,
 		.bare = filter->bare,
 	};
-	struct cpu *c = r->h->cpu;
-	struct session *s = op_new(r, sizeof(*s), BUDGET_COLLECTION, session_free);
 
-	if (!s)
-		return;
 	s->e.p = pprof_new(&spec);
 	strcpy(s->e.filename, "profile");
-	s->e.op.cancelled = session_cancelled;
-	s->cpu = c;
+	s->cpu = s->e.op.h->cpu;
 	s->hz = hz;
 	s->window = seconds * SECOND;
 	s->filter = *filter;
 	s->random = (uint64_t)mono_now() | 1;
 	s->listed = true;
-	TAILQ_INSERT_TAIL(&c->open, s, open);
-	c->n_open++;
-	if (!s->e.p)
+	TAILQ_INSERT_TAIL(&s->cpu->open, s, open);
+	s->cpu->n_open++;
+	return s->e.p ? 0 : -ENOMEM;
+}
+
+static void open_session(struct request *r, int64_t seconds, int hz, const struct filter *filter)
+{
+	struct session *s = op_new(r, sizeof(*s), BUDGET_COLLECTION, session_free);
+
+	if (!s)
+		return;
+	s->e.op.cancelled = session_cancelled;
+	if (session_open(s, seconds, hz, filter) < 0)
 		op_fail(&s->e.op, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 	else
-		cpu_next(c);
+		cpu_next(s->cpu);
+}
+
+int cpu_file_open(struct cpu *c, int hz)
+{
+	struct session *s = op_alone(c->h, sizeof(*s), session_free);
+
+	if (!s)
+		return -ENOMEM;
+	if (session_open(s, c->h->opts.max_profile_seconds, hz, &(struct filter){ 0 }) < 0) {
+		leave(s);
+		op_unref(&s->e.op);
+		return -ENOMEM;
+	}
+	c->file = s;
+	cpu_next(c);
+	return 0;
+}
+
+void cpu_file_close(struct cpu *c)
+{
+	if (!c->file)
+		return;
+	c->file->closing = true;
+	cpu_next(c);
+}
+
+void cpu_file_drop(struct cpu *c)
+{
+	if (!c->file)
+		return;
+	atomic_store_explicit(&c->file->e.op.dead, true, memory_order_relaxed);
+	file_over(c->file, -ESHUTDOWN);
+	cpu_next(c);
 }
 
 void get_profile(struct request *r)

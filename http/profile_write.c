@@ -63,7 +63,7 @@ static int collect(struct snapshot *s)
 	return rc;
 }
 
-static int encode(struct snapshot *s, int fd)
+int profile_put(struct pprof *p, int64_t time_ns, int64_t duration_ns, int fd)
 {
 	size_t len;
 	void *data;
@@ -71,18 +71,24 @@ static int encode(struct snapshot *s, int fd)
 
 	if (symbols_update() < 0)
 		return -ENOMEM;
-	if (s->e.text) {
-		text_profile(&s->e.out, s->e.p, &s->e.head);
-		return s->e.out.failed ? -ENOMEM : write_all(fd, s->e.out.b, s->e.out.len);
-	}
-	while ((rc = pprof_step(s->e.p, real_now(), 0, SECOND)) > 0)
+	while ((rc = pprof_step(p, time_ns, duration_ns, SECOND)) > 0)
 		;
 	if (rc < 0)
 		return rc;
-	data = pprof_take(s->e.p, &len);
+	data = pprof_take(p, &len);
 	rc = data ? write_all(fd, data, len) : -ENOMEM;
 	free(data);
 	return rc;
+}
+
+static int encode(struct snapshot *s, int fd)
+{
+	if (!s->e.text)
+		return profile_put(s->e.p, real_now(), 0, fd);
+	if (symbols_update() < 0)
+		return -ENOMEM;
+	text_profile(&s->e.out, s->e.p, &s->e.head);
+	return s->e.out.failed ? -ENOMEM : write_all(fd, s->e.out.b, s->e.out.len);
 }
 
 int http_profile_write(const char *name, int debug, bool labels, int fd)

@@ -240,6 +240,8 @@ struct op {
 };
 /* Takes the budget; a reply is set when it returns NULL. */
 void *op_new(struct request *r, size_t size, enum budget budget, void (*free)(struct op *o));
+/* One that no request waits for; the caller's reference.  NULL: no memory. */
+void *op_alone(struct http *h, size_t size, void (*free)(struct op *o));
 void op_ref(struct op *o);
 void op_unref(struct op *o);
 /* work on the pool, then done on the loop, unless dead by then.  On no memory the request is answered. */
@@ -352,6 +354,19 @@ struct cpu *cpu_new(struct http *h);
 void cpu_free(struct cpu *c);
 bool cpu_idle(const struct cpu *c);
 int cpu_sessions(const struct cpu *c);
+/* The session of profile_cpu.c.  Open: 0 or -ENOMEM; then cpu_file_began() and cpu_file_over() are called, or the
+ * latter alone.  Close: now rather than at the end of its window.  Drop: whatever it is at. */
+int cpu_file_open(struct cpu *c, int hz);
+void cpu_file_close(struct cpu *c);
+void cpu_file_drop(struct cpu *c);
+
+/* profile_cpu.c; loop thread */
+void cpu_file_serve(struct http *h); /* NULL: no longer */
+void cpu_file_began(void);
+void cpu_file_over(int rc, struct pprof *p, int64_t time_ns, int64_t duration_ns); /* p is taken over */
+
+/* profile_write.c: encode p and write it; any thread that may block.  0, -ENOMEM or what write(2) failed with. */
+int profile_put(struct pprof *p, int64_t time_ns, int64_t duration_ns, int fd);
 
 /* trim.c */
 struct trim *trim_new(struct http *h);

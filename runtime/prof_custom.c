@@ -1,4 +1,5 @@
-/* prof_custom.c - profiles of plugins: which stacks hold something just now (weft_profile_*).
+/* prof_custom.c - profiles of plugins: which stacks hold something just now (weft_profile_*); and what plugins
+ * have the host do with its own.
  *
  * A profile is a table of ptab.h, whose sums rise with an add and fall with a remove, and a map from the key of each
  * thing to the entry it is counted in.  The map is split into shards by key, each with a lock of its own, so that
@@ -284,57 +285,104 @@ int64_t weft_profile_count(const weft_profile *p)
 	return ld(&p->count);
 }
 
-/* Its own descriptor, as a goroutine that was called off leaves the job behind. */
-struct write_job {
+/* --- What the host does, on a helper while the goroutine waits ------------------------------------------ */
+
+/* The host's part of a call.  Its own descriptor, as a goroutine that was called off leaves the job behind. */
+struct host_job {
 	struct rt_job job;
+	int (*call)(const struct host_job *j);
 	const char *name;
-	int fd, debug, rc;
+	int fd; /* below 0: none */
+	int arg, rc;
 };
 
-static void write_run(struct rt_job *job)
+static int host_write(const struct host_job *j)
 {
-	struct write_job *w = (struct write_job *)job;
-
-	w->rc = sched.opts.profile_write(sched.opts.user, w->name, w->debug, w->fd);
+	return sched.opts.profile_write(sched.opts.user, j->name, j->arg, j->fd);
 }
 
-static void write_drop(struct rt_job *job)
+static int host_cpu_start(const struct host_job *j)
 {
-	(void)rt_sys_close(((struct write_job *)job)->fd);
-	free(job);
+	return sched.opts.cpu_start(sched.opts.user, j->arg);
 }
 
-int weft_profile_write(const weft_profile *p, int fd, int debug)
+static int host_cpu_stop(const struct host_job *j)
 {
-	struct write_job *w;
+	return sched.opts.cpu_stop(sched.opts.user, j->fd);
+}
+
+static void host_run(struct rt_job *job)
+{
+	struct host_job *j = (struct host_job *)job;
+
+	j->rc = j->call(j);
+}
+
+static void host_drop(struct rt_job *job)
+{
+	struct host_job *j = (struct host_job *)job;
+
+	if (j->fd >= 0)
+		(void)rt_sys_close(j->fd);
+	free(j);
+}
+
+/* Copy `what`, its descriptor too, and have it done. */
+static int host_do(const struct host_job *what)
+{
+	struct host_job *j = malloc(sizeof *j);
 	struct m *m;
 	int rc;
 
-	if (!p)
-		return -EINVAL;
-	if (!sched.opts.profile_write)
-		return -ENOSYS;
-	w = calloc(1, sizeof *w);
-	if (!w)
+	if (!j)
 		return -ENOMEM;
-	*w = (struct write_job){ .job = { .run = write_run, .drop = write_drop }, .name = p->name, .debug = debug };
-	w->fd = (int)rt_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0, 0, 0, 0);
-	if (w->fd < 0) {
-		rc = w->fd;
-		free(w);
+	*j = *what;
+	j->job = (struct rt_job){ .run = host_run, .drop = host_drop };
+	if (j->fd >= 0)
+		j->fd = (int)rt_syscall(SYS_fcntl, what->fd, F_DUPFD_CLOEXEC, 0, 0, 0, 0);
+	if (what->fd >= 0 && j->fd < 0) {
+		rc = j->fd;
+		free(j);
 		return rc;
 	}
 	m = rt_enter(rt_self());
-	rc = m ? rt_job_wait(&m, &w->job, RT_WAIT_IO) : -EAGAIN;
+	rc = m ? rt_job_wait(&m, &j->job, RT_WAIT_IO) : -EAGAIN;
 	if (m)
 		rt_leave(m);
 	if (rc < 0 && rc != -EAGAIN)
 		return rc; /* called off: the job is no longer ours */
 	if (rc == -EAGAIN)
-		write_run(&w->job);
-	rc = w->rc;
-	write_drop(&w->job);
+		host_run(&j->job);
+	rc = j->rc;
+	host_drop(&j->job);
 	return rc;
+}
+
+int weft_profile_write(const weft_profile *p, int fd, int debug)
+{
+	if (!p)
+		return -EINVAL;
+	if (!sched.opts.profile_write)
+		return -ENOSYS;
+	if (fd < 0)
+		return -EBADF;
+	return host_do(&(struct host_job){ .call = host_write, .name = p->name, .fd = fd, .arg = debug });
+}
+
+int weft_profile_cpu_start(int hz)
+{
+	if (hz < 0 || hz > 1000)
+		return -EINVAL;
+	if (!sched.opts.cpu_start)
+		return -ENOSYS;
+	return host_do(&(struct host_job){ .call = host_cpu_start, .fd = -1, .arg = hz });
+}
+
+int weft_profile_cpu_stop(int fd)
+{
+	if (!sched.opts.cpu_stop)
+		return -ENOSYS;
+	return host_do(&(struct host_job){ .call = host_cpu_stop, .fd = fd < 0 ? -1 : fd });
 }
 
 int64_t weft_profile_block_rate(int64_t ns)

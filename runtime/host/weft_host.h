@@ -52,6 +52,10 @@ struct weft_host_opts {
 	int64_t (*profile_count)(void *user, const char *name);
 	/* For weft_profile_write(): any profile, as /debug/pprof/NAME?debug=N.  On a thread that may block. */
 	int (*profile_write)(void *user, const char *name, int debug, int fd);
+	/* For weft_profile_cpu_start() and weft_profile_cpu_stop(), likewise: hz 0 is the embedder's own rate; fd below
+	 * 0: the profile is thrown away. */
+	int (*cpu_start)(void *user, int hz);
+	int (*cpu_stop)(void *user, int fd);
 	void *user;
 };
 

@@ -530,6 +530,20 @@ weft_profile *weft_profile_lookup(const char *name);
  * 0; -EINVAL; -ENOMEM; -EBADF; what write(2) failed with; -ECANCELED: it goes on by itself; -ENOSYS where the host
  * serves no profiles. */
 int weft_profile_write(const weft_profile *p, int fd, int debug);
+/*
+ * A CPU profile of the process from start to stop, as /debug/pprof/profile?hz= takes it, with which it shares the
+ * sampler: one at a time, whoever began it, beside any number of requests.  The goroutine waits meanwhile.
+ *
+ * start: samples per second of CPU time, at most 1,000; 0: the daemon's own rate (profiles.cpu_hz).  Sampling has
+ * begun when it returns 0.  -EBUSY: one runs already; -EINVAL; -EAGAIN: no timers to be had; -ENOMEM; -ENOSYS: the
+ * host takes none (weftd: it has no debug server).
+ * stop: writes what was sampled to fd, which is left open; below 0 it is thrown away.  Either way the next one can
+ * start, but after -EBADF, when this one goes on.  Of more than http.max_profile_seconds the beginning is kept.
+ * -EINVAL: none runs; -ENOMEM; -ENOSYS; -ESHUTDOWN: the daemon ends; what write(2) failed with.
+ * Both: -ECANCELED: it is done nevertheless, after the call has returned.
+ */
+int weft_profile_cpu_start(int hz);
+int weft_profile_cpu_stop(int fd);
 /* How much the block profile counts (waits of ns and more, shorter ones as often as there is that much waiting; 1:
  * all; 0: none) and the mutex profile (one event in n; 0: none; -1: those of 1 ms and more, one in 100 of the
  * rest).  Gives back what was set before; below -1: that only.  For the whole process. */

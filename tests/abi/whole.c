@@ -224,6 +224,8 @@ static void profiles(struct state *s)
 		weft_profile_remove(held, s);
 	if (weft_profile_lookup("whole.held") == held && weft_profile_count(held) == 0)
 		(void)weft_profile_write(held, 2, 1);
+	if (weft_profile_cpu_start(0) == 0)
+		(void)weft_profile_cpu_stop(2);
 	weft_profile_free(held);
 	(void)weft_profile_block_rate(weft_profile_block_rate(WEFT_MS));
 	(void)weft_profile_mutex_fraction(weft_profile_mutex_fraction(10));

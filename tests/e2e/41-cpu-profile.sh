@@ -37,7 +37,7 @@ check_usage() { # WHAT
 
 cpu_ms() { awk '{ sub(/.*\) /, ""); print ($12 + $13) * 10 }' "/proc/$PID/stat"; }
 
-config '{ "instances": [ { "name": "burn", "plugin": "burn.so" } ] }'
+config '{ "instances": [ { "name": "burn", "plugin": "burn.so", "config": { "file": "'"$T/own.pb.gz"'" } } ] }'
 weftd_start
 timed_get '/debug/pprof/profile?seconds=1'
 between "the first profile of a daemon comes soon after its window" "$TIME" 1 $((1 + 2 * E2E_SLOW))
@@ -114,6 +114,17 @@ wait "$ui" 2>/dev/null
 pprof -top -seconds 1 "$URL" >"$T/top.url" || fail "pprof fetches from a bare host" "$(cat "$T/pprof.err")"
 has "pprof fetches from a bare host" "$T/top.url" 'burn_seventy'
 
+# What the plugin wrote by itself, beside the first profiles.
+check "weft_profile_cpu_*: one at a time, written at its end" wait_until 20 logged 'own profile: Success, Device or resource busy, Success, Invalid argument'
+pprof -raw "$T/own.pb.gz" >"$T/raw.own" || fail "pprof reads what the plugin wrote" "$(cat "$T/pprof.err")"
+has "the plugin's own profile: its period" "$T/raw.own" '^Period: 4000000$'
+between "the plugin's own profile: from start to stop" "$(sed -n 's/^Duration: \([0-9.]*\).*/\1/p' "$T/raw.own")" 1.5 $((1 + 2 * E2E_SLOW))
+pprof -top "$T/own.pb.gz" >"$T/top"
+TOTAL=$(cpu_total "$T/own.pb.gz")
+about "the plugin's own profile: about 70 % in burn_seventy" "$(share burn_seventy)" 70
+get /metrics
+has "it is over" "$BODY" '^weft_http_cpu_sessions 0$'
+
 # All at the same time, as they share the sampler: two rates, one instance, nobody's, and without names.
 pids=()
 for query in hz=200 hz=1000 instance=burn instance=nobody symbolize=none; do
@@ -162,5 +173,12 @@ pprof -raw "$T/idle.pb.gz" >"$T/raw" || fail "pprof reads an empty profile" "$(c
 before=$(cpu_ms)
 get '/debug/pprof/profile?seconds=1'
 between "idle: being profiled costs next to nothing, ms" $(($(cpu_ms) - before)) 0 $((150 * E2E_SLOW))
+weftd_stop
+
+# One that nobody ends ends with the daemon.
+config '{ "instances": [ { "name": "burn", "plugin": "burn.so", "config": { "own": "1h", "file": "unused" } } ] }'
+weftd_start
+on() { get /metrics && grep -q '^weft_http_cpu_sessions 1$' "$BODY"; }
+check "a profile that nobody ends runs" wait_until 10 on
 weftd_stop
 finish

@@ -158,6 +158,64 @@ START_TEST(a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_sta
 }
 END_TEST
 
+static int cpu_starts(void *user, int hz)
+{
+	(void)user;
+	return hz == 100 ? -EBUSY : 0;
+}
+
+static int cpu_stops(void *user, int fd)
+{
+	(void)user;
+	return fd < 0 ? -EINVAL : write(fd, "cpu", 3) == 3 ? 0 : -EIO;
+}
+
+static void starts_and_stops(void *arg)
+{
+	int *pipes = arg;
+
+	ck_assert_int_eq(weft_profile_cpu_start(0), 0);
+	ck_assert_int_eq(weft_profile_cpu_start(100), -EBUSY);
+	ck_assert_int_eq(weft_profile_cpu_start(1001), -EINVAL);
+	ck_assert_int_eq(weft_profile_cpu_start(-1), -EINVAL);
+	ck_assert_int_eq(weft_profile_cpu_stop(9999), -EBADF);
+	ck_assert_int_eq(weft_profile_cpu_stop(-1), -EINVAL);
+	ck_assert_int_eq(weft_profile_cpu_stop(pipes[1]), 0);
+}
+
+START_TEST(a_cpu_profile_is_the_hosts_and_its_results_the_callers)
+{
+	struct weft_host_opts opts = { .maxprocs = 1, .cpu_start = cpu_starts, .cpu_stop = cpu_stops };
+	int pipes[2];
+	char text[64];
+
+	rtest_begin_with(&opts);
+	ck_assert_int_eq(pipe(pipes), 0);
+	rtest_run(starts_and_stops, pipes);
+	ck_assert_int_eq(write(pipes[1], ".", 1), 1);
+	ck_assert_int_eq(read(pipes[0], text, sizeof text), 4);
+	ck_assert_int_eq(memcmp(text, "cpu.", 4), 0);
+	close(pipes[0]);
+	close(pipes[1]);
+	rtest_end();
+}
+END_TEST
+
+static void asks_in_vain(void *arg)
+{
+	(void)arg;
+	ck_assert_int_eq(weft_profile_cpu_start(0), -ENOSYS);
+	ck_assert_int_eq(weft_profile_cpu_stop(1), -ENOSYS);
+}
+
+START_TEST(a_host_that_takes_no_cpu_profiles_says_so)
+{
+	rtest_begin(1);
+	rtest_run(asks_in_vain, NULL);
+	rtest_end();
+}
+END_TEST
+
 /* --- Many at once ---------------------------------------------------------------------------------------- */
 
 #define EACH 2000
@@ -256,6 +314,8 @@ Suite *test_prof_custom(void)
 	tcase_add_test(tc, things_count_where_they_were_added_until_they_are_removed);
 	tcase_add_test(tc, names_are_unique_and_come_free_again);
 	tcase_add_test(tc, a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_stays);
+	tcase_add_test(tc, a_cpu_profile_is_the_hosts_and_its_results_the_callers);
+	tcase_add_test(tc, a_host_that_takes_no_cpu_profiles_says_so);
 	tcase_add_test(tc, many_goroutines_add_and_remove_while_others_read);
 	tcase_add_test(tc, threads_are_counted_with_their_creators_stack_and_a_reason);
 	suite_add_tcase(s, tc);

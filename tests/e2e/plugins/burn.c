@@ -1,11 +1,16 @@
 /* burn.c - CPU time in two functions, 70 to 30: what the CPU profile must show.
  *
  * Work is counted in equal units of arithmetic, so the split does not depend on the clock.  Each part
- * carries a label part=...; config "goroutines" (default 1) says how many burn. */
+ * carries a label part=...; config "goroutines" (default 1) says how many burn.  With "file" it writes a CPU profile
+ * of its first `own` (default 1500ms) there by itself; called off before that, it leaves the profile on. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <weft.h>
 
 struct burn {
-	int64_t goroutines;
+	int64_t goroutines, own;
+	const char *file;
 };
 
 static uint64_t burn_unit(uint64_t x)
@@ -48,18 +53,37 @@ static void burn_loop(void *arg)
 	}
 }
 
+static void burn_profile(void *arg)
+{
+	const struct burn *b = arg;
+	int begun = weft_profile_cpu_start(250), again = weft_profile_cpu_start(0), written, more;
+	int fd;
+
+	if (weft_sleep(b->own) < 0)
+		return;
+	fd = open(b->file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	written = weft_profile_cpu_stop(fd);
+	more = weft_profile_cpu_stop(fd);
+	close(fd);
+	weft_log(WEFT_INFO, "own profile: %s, %s, %s, %s", weft_strerror(begun), weft_strerror(again),
+		 weft_strerror(written), weft_strerror(more));
+}
+
 static int burn_init(void *state, const weft_conf *conf)
 {
 	struct burn *b = state;
 
 	b->goroutines = 1;
+	b->own = 1500 * WEFT_MS;
+	if (weft_conf_dur(conf, "own", &b->own) < 0 || weft_conf_str(conf, "file", &b->file) < 0)
+		return -EINVAL;
 	return weft_conf_int(conf, "goroutines", 1, 1000, &b->goroutines);
 }
 
 static int burn_run(void *state)
 {
 	struct burn *b = state;
-	int rc = 0;
+	int rc = b->file ? weft_go(burn_profile, b) : 0;
 
 	for (int64_t i = 0; i < b->goroutines && rc >= 0; i++)
 		rc = weft_go(burn_loop, NULL);
