@@ -14,7 +14,7 @@
 #include "sys.h"
 
 #define MAX 32
-#define STACK (256u * 1024)
+#define STACK (1u << 20) /* a job may write a profile, for which libdw takes 150 KiB at once */
 #define SPARE (5 * WEFT_SEC)
 
 struct helper {
