@@ -136,7 +136,7 @@ static size_t count(void)
 		    { "alloc_space", "bytes" },                                                                        \
 		    { "inuse_objects", "count" },                                                                      \
 		    { "inuse_space", "bytes" } },                                                                      \
-	.n_sample = 4, .period_type = { "space", "bytes" }, .sort = 3, .ascending = true,                              \
+	.calls = true, .n_sample = 4, .period_type = { "space", "bytes" }, .sort = 3, .ascending = true,               \
 	.drop_frames = "operator new.*|_Zn[aw]m.*|malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|"          \
 		       "posix_memalign|p?valloc"
 #define HOOKS                                                                                                          \

@@ -146,7 +146,7 @@ static size_t count_mutex(void)
 
 #define SPEC                                                                                                           \
 	{                                                                                                              \
-		.sample = { { "contentions", "count" }, { "delay", "nanoseconds" } }, .n_sample = 2,                   \
+		.sample = { { "contentions", "count" }, { "delay", "nanoseconds" } }, .calls = true, .n_sample = 2,    \
 		.period_type = { "contentions", "count" }, .period = 1, .sort = 1                                      \
 	}
 

@@ -7,6 +7,8 @@
 #include "pprof_impl.h"
 #include "utf8.h"
 
+#include "weft_read.h"
+
 /* What a sample is known by. */
 struct sample_key {
 	const uint64_t *call;
@@ -307,8 +309,13 @@ struct frames pprof_frames(struct pprof *p, uint32_t loc)
 {
 	struct pprof_loc *l = &p->loc[loc];
 
-	if (l->v.n == 0)
-		l->v = p->spec.bare && !frame_is_pseudo(l->call) ? frames_none() : frames_at(l->call);
+	if (l->v.n)
+		return l->v;
+	l->v = p->spec.bare && !frame_is_pseudo(l->call) ? frames_none() : frames_at(l->call);
+	if (p->spec.calls && l->v.n > 1 && weft_read_is_runtime(l->call)) {
+		l->v.f += l->v.n - 1;
+		l->v.n = 1;
+	}
 	return l->v;
 }
 

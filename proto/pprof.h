@@ -30,7 +30,8 @@ struct pprof_spec {
 	/* Order of the samples: by this value, then by stack and labels */
 	int sort;
 	bool ascending;
-	bool bare; /* addresses and mappings only: whoever reads it looks the names up */
+	bool calls; /* the runtime's functions as they were called, without what was inlined into them */
+	bool bare;  /* addresses and mappings only: whoever reads it looks the names up */
 };
 
 struct pprof;

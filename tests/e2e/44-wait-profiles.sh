@@ -42,6 +42,7 @@ between "mutex: 5 waited 500 ms for waits_holder" "$(cum mutex delay waits_holde
 eq "mutex: it was one unlock" "$(U=count cum mutex contentions waits_holder)" 1
 pprof -traces "$T/mutex.pb.gz" >"$T/traces" || fail "pprof -traces reads it" "$(cat "$T/pprof.err")"
 match "mutex: the leaf is the unlock" "$(grep -B 2 'waits_holder$' "$T/traces" | tr -s ' \n' ' ')" 'weft_unlock (hold )?waits_holder'
+eq "mutex: no leaf is the runtime's own inside" "$(top mutex delay | awk '$2 > 0 && $1 !~ /^weft_/')" ''
 has "mutex: the label of who let go" "$T/traces" 'phase: *first'
 pprof -tags "$T/mutex.pb.gz" >"$T/tags" || fail "pprof -tags reads it" "$(cat "$T/pprof.err")"
 has "mutex: the instance" "$T/tags" ': waits$'
@@ -55,6 +56,7 @@ eq "block: 5 waited for the lock at first" "$(U=count cum block contentions wait
 between "block: for 500 ms each" "$(cum block delay waits_locker -tagfocus=phase=first)" 2250 $((4000 * E2E_SLOW))
 between "block: 10 sends of 50 ms" "$(cum block delay waits_producer)" 400 $((900 * E2E_SLOW))
 pprof -traces "$T/block.pb.gz" >"$T/traces" || fail "pprof -traces reads it" "$(cat "$T/pprof.err")"
+eq "block: no leaf is the runtime's own inside" "$(top block delay | awk '$2 > 0 && $1 !~ /^weft_/')" ''
 match "block: the leaf is the call" "$(tr -s ' \n' ' ' <"$T/traces")" 'weft_lock waits_locker.*weft_chan_send waits_producer|weft_chan_send waits_producer.*weft_lock waits_locker'
 has_not "block: sleeps are no contention" "$T/traces" 'weft_sleep'
 fetch all "$P/block?include=sleep,io"
