@@ -128,7 +128,8 @@ static void tail(struct buf *b, const struct http *h)
 	rate(b, "Locks", WEFT_RATE_MUTEX, "one in 100", "one event in %lld.");
 	heap_rate(b);
 	buf_fmt(b,
-		"</p>\n<p><a href=\"/debug/weft/sched\">scheduler</a> "
+		"</p>\n<p><a href=\"/debug/fgprof?seconds=5\">time of goroutines on and off the CPU</a> "
+		"<a href=\"/debug/weft/sched\">scheduler</a> "
 		"<a href=\"/debug/weft/stacks\">stacks</a> %s<a "
 		"href=\"/version\">version</a></p>\n</body>\n</html>\n",
 		h->opts.off & HTTP_METRICS ? "" : "<a href=\"/metrics\">metrics</a> ");
