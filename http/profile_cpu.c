@@ -9,7 +9,11 @@
  * A caller goes to STARTING and STOPPING, and from OVER back to NONE; the loop to ON and, from whatever but NONE, to
  * OVER: at the end of the longest window that requests have, when sampling fails, or when the server stops.
  *
- * Lock: `lock` guards all, and nothing is waited for under it; only the loop writes `h`. */
+ * The one caller that waits for the loop is `waiting`, and until it has woken no other changes the state: a second one
+ * that stops would take the profile that the first one was about to.
+ *
+ * Lock: `lock` guards all; it is given up while a caller waits, so the loop is never held up; only the loop writes `h`.
+ */
 #include "server.h"
 
 #include <errno.h>
@@ -20,6 +24,7 @@ static struct {
 	pthread_cond_t changed;
 	struct http *h; /* the server that runs, or NULL */
 	enum { NONE, STARTING, ON, STOPPING, OVER } state;
+	bool waiting;
 	int hz;
 	/* once OVER */
 	int rc;
@@ -91,18 +96,26 @@ static void post(void (*fn)(void *arg))
 	loop->post(loop->user, fn, NULL);
 }
 
+/* Under lock, which is given up meanwhile. */
+static void wait_while(int state)
+{
+	cpu_file.waiting = true;
+	while ((int)cpu_file.state == state)
+		pthread_cond_wait(&cpu_file.changed, &cpu_file.lock);
+	cpu_file.waiting = false;
+}
+
 /* Have it begun, under lock. */
 static int start(int hz)
 {
 	if (!cpu_file.h)
 		return -ENOSYS;
-	if (cpu_file.state != NONE)
+	if (cpu_file.state != NONE || cpu_file.waiting)
 		return -EBUSY;
 	cpu_file.hz = hz ? hz : cpu_file.h->opts.cpu_hz;
 	cpu_file.state = STARTING;
 	post(begin);
-	while (cpu_file.state == STARTING)
-		pthread_cond_wait(&cpu_file.changed, &cpu_file.lock);
+	wait_while(STARTING);
 	if (cpu_file.state != OVER || cpu_file.rc == 0)
 		return 0;
 	cpu_file.state = NONE;
@@ -124,14 +137,13 @@ int http_cpu_start(int hz)
 /* Have it ended, under lock: 0, and the caller takes what there is. */
 static int stop(void)
 {
-	if (cpu_file.state != ON && cpu_file.state != OVER)
+	if (cpu_file.waiting || (cpu_file.state != ON && cpu_file.state != OVER))
 		return -EINVAL;
 	if (cpu_file.state == ON) {
 		cpu_file.state = STOPPING;
 		post(end);
 	}
-	while (cpu_file.state == STOPPING)
-		pthread_cond_wait(&cpu_file.changed, &cpu_file.lock);
+	wait_while(STOPPING);
 	cpu_file.state = NONE;
 	return cpu_file.rc;
 }
