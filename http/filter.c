@@ -7,14 +7,30 @@
 
 #include <string.h>
 
+bool param_word(struct request *r, const char *key, char *buf, size_t cap)
+{
+	char all[TARGET_MAX];
+
+	*buf = '\0';
+	if (!param_get(r->query, key, all, sizeof(all)))
+		return true;
+	if (strlen(all) >= cap) {
+		reply_error(r, MHD_HTTP_BAD_REQUEST, "%s is too long; at most %zu bytes are allowed", key, cap - 1);
+		return false;
+	}
+	strcpy(buf, all);
+	return true;
+}
+
 bool filter_parse(struct request *r, struct filter *f)
 {
 	char how[16];
 
 	*f = (struct filter){ 0 };
-	(void)param_get(r->query, "instance", f->instance, sizeof(f->instance));
-	(void)param_get(r->query, "plugin", f->plugin, sizeof(f->plugin));
-	if (!param_get(r->query, "symbolize", how, sizeof(how)) || !*how)
+	if (!param_word(r, "instance", f->instance, sizeof(f->instance)) ||
+	    !param_word(r, "plugin", f->plugin, sizeof(f->plugin)) || !param_word(r, "symbolize", how, sizeof(how)))
+		return false;
+	if (!*how)
 		return true;
 	f->bare = !strcmp(how, "none");
 	if (!f->bare)

@@ -72,8 +72,9 @@ static bool begin(struct snapshot *s, struct request *r, enum weft_rate rate, co
 	}
 	w->rate = rate;
 	w->raise = NO_RAISE;
-	if (rate == WEFT_RATE_BLOCK && param_get(r->query, "include", words, sizeof(words)) &&
-	    !included(words, &w->include)) {
+	if (rate == WEFT_RATE_BLOCK && !param_word(r, "include", words, sizeof(words)))
+		return false;
+	if (rate == WEFT_RATE_BLOCK && !included(words, &w->include)) {
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "include can name sleep and io, with a comma between them");
 		return false;
 	}

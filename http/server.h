@@ -275,6 +275,8 @@ struct filter {
 	char instance[64], plugin[64]; /* "": any */
 	bool bare;
 };
+/* The value of key at buf, "" without one; what does not fit is an error, not left out.  false: a reply is set. */
+bool param_word(struct request *r, const char *key, char *buf, size_t cap);
 bool filter_parse(struct request *r, struct filter *f); /* false: a reply is set */
 bool filter_passes(const struct filter *f, uint32_t instance);
 const char *instance_name(uint32_t i); /* for the label; NULL: the runtime itself */

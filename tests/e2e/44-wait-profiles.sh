@@ -108,6 +108,12 @@ eq "plugin= leaves out the others" "$(U=count cum plugin goroutine waits_run)" 0
 fetch bare "$P/mutex?symbolize=none"
 zcat "$T/bare.pb.gz" >"$T/bare"
 has_not "symbolize=none has no names" "$T/bare" 'waits_holder'
+long=$(printf 'x%.0s' {1..100})
+for key in instance plugin symbolize include; do
+	get "$P/block?$key=$long"
+	eq "a $key that is too long is refused, not left out" "$CODE" 400
+	has "and the answer names it" "$BODY" "$key"
+done
 get "$P/mutex?symbolize=all"
 eq "another word for it is refused" "$CODE" 400
 
