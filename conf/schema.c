@@ -154,7 +154,8 @@ const struct conf_row conf_schema[] = {
 	  .def = "\"handoff\"",
 	  AT(runtime.preempt),
 	  .help = "How a goroutine that never waits is made to share: \"handoff\" lets the others go on elsewhere, "
-		  "\"signal\" interrupts it (on x86-64 only; elsewhere it is handed off as well)." },
+		  "and interrupts it where too many threads would compute at once; "
+		  "\"signal\" interrupts it wherever that is safe (on x86-64 only; elsewhere it is handed off)." },
 	{ .path = "runtime.handoff_max",
 	  .type = CONF_T_INT,
 	  .min = 1,

@@ -209,11 +209,13 @@ struct m {
 	bool found;      /* own thread: it went onto the idle list before it sleeps */
 	bool polls;      /* lies down as the poller; before it can be found there */
 	struct g *stray; /* own thread, or from whoever wakes it: picked, to be run or sent home first */
-	struct g *pinned_head, *pinned_tail; /* goroutines that may run here only */
-	_Atomic uint32_t n_pinned;           /* their number; own thread reads it without the lock */
+	struct rt_pinned {
+		struct g *head, *tail;
+	} pinned[2];               /* goroutines that may run here only: locked to it, interrupted on it */
+	_Atomic uint32_t n_pinned; /* their number; own thread reads it without the lock */
 	/* own thread */
 	bool leave;               /* it shall end */
-	bool pinned_turn;         /* whose turn it was last: theirs */
+	bool pinned_turn;         /* whose turn it was last: that of those locked to it */
 	_Atomic uint32_t n_homes; /* goroutines pinned to it, wherever they are; own thread, sysmon reads */
 
 	uint32_t index;               /* in rt_ms; constant */
@@ -256,6 +258,8 @@ struct p {
 	uint32_t picks;              /* since the last look at the clock */
 	uint32_t turn;               /* which queue's oldest goes next */
 	uint64_t slice_end, turn_at; /* tsc */
+	uint64_t fair_at, fair_from; /* tsc: of the next turn of the oldest; since when the last one's runs */
+	uint64_t fair_tick;          /* `tick` while that one runs */
 	uint32_t trace_seq;          /* of its recorder records */
 	uint64_t id_next, id_end;    /* goroutine ids to give out */
 	uint64_t rng;                /* whom to steal from */

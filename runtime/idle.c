@@ -16,6 +16,7 @@
 #include "rt.h"
 
 #define TURN (1 * WEFT_MS)
+#define FAIR_REST 9 /* after a turn of the oldest that took t, others run for that many t */
 #define STEAL_ROUNDS 4
 #define SPIN_PAUSES 40
 #define AGAIN (20 * WEFT_US)  /* a timer that was due when we looked is another's, who has no CPU or is at it */
@@ -26,18 +27,26 @@ int64_t rt_spare_ns = SPARE;
 
 /* --- Looking for work ---------------------------------------------------------------------------------- */
 
-/* The TURN is over: whose oldest goes first?  NULL: nobody's. */
-static struct g *fair_turn(struct p *p)
+/* The TURN is over: may the oldest go first?  Those who come so get a tenth of the time at most: who has just come
+ * so, and ran until now, may have run for a slice. */
+static bool fair_due(struct m *m, struct p *p)
+{
+	if (p->fair_tick == ld(&p->tick)) { /* nobody else has run since */
+		uint64_t slice = rt_ns_span_tsc(RT_SLICE), ran = m->tsc - p->fair_from;
+
+		p->fair_tick = 0;
+		p->fair_at = m->tsc + FAIR_REST * (ran < slice ? ran : slice);
+	}
+	return m->tsc >= p->fair_at;
+}
+
+/* Whose oldest?  NULL: nobody's. */
+static struct g *fair_turn(struct m *m, struct p *p)
 {
 	struct g *g = NULL;
 
-	if (p->next && rt_tsc() >= p->slice_end) {
-		rt_runq_put(p, p->next);
-		p->next = NULL;
-		st(&p->has_next, 0);
-	}
-	for (int i = 0; i < 3 && !g; i++) {
-		switch (p->turn++ % 3) {
+	for (int i = 0; i < 4 && !g; i++) {
+		switch (p->turn++ % 4) {
 		case 0:
 			g = rt_global_get(p, 1);
 			break;
@@ -47,9 +56,26 @@ static struct g *fair_turn(struct p *p)
 		case 2:
 			g = p->next ? NULL : rt_runq_get(p);
 			break;
+		case 3:
+			g = ld(&m->n_pinned) ? rt_pinned_get(m, true) : NULL;
+			break;
 		}
 	}
+	if (g) {
+		p->fair_from = m->tsc;
+		p->fair_tick = ld(&p->tick) + 1; /* once it is dispatched */
+	}
 	return g;
+}
+
+/* Run-next jumps the queue no longer than its slice. */
+static void next_to_queue(struct p *p)
+{
+	if (!p->next || rt_tsc() < p->slice_end)
+		return;
+	rt_runq_put(p, p->next);
+	p->next = NULL;
+	st(&p->has_next, 0);
 }
 
 static uint64_t next_random(struct p *p)
@@ -146,7 +172,7 @@ struct g *rt_find(struct m *m)
 	now = rt_now();
 	if (ld(&p->first) <= now)
 		(void)rt_timers_run(m, p, now);
-	if (unlikely(ld(&m->n_pinned)) && (m->pinned_turn = !m->pinned_turn) && (g = rt_pinned_get(m))) {
+	if (unlikely(ld(&m->n_pinned)) && (m->pinned_turn = !m->pinned_turn) && (g = rt_pinned_get(m, false))) {
 		p->slice_end = m->tsc + rt_ns_span_tsc(RT_SLICE);
 		return g;
 	}
@@ -154,7 +180,9 @@ struct g *rt_find(struct m *m)
 		p->turn_at = m->tsc + rt_ns_span_tsc(TURN);
 		if (rt_net_stale(now, TURN))
 			(void)rt_net_poll(m, RT_READY_QUEUE);
-		g = fair_turn(p);
+		next_to_queue(p);
+		if (fair_due(m, p))
+			g = fair_turn(m, p);
 	}
 	if (!g && p->next) {
 		g = p->next;
@@ -166,6 +194,8 @@ struct g *rt_find(struct m *m)
 		g = rt_runq_get(p);
 	if (!g)
 		g = rt_spawn_get(p);
+	if (!g && unlikely(ld(&m->n_pinned)))
+		g = rt_pinned_get(m, true);
 	if (!g)
 		g = rt_global_get(p, RT_RUNQ);
 	if (!g)

@@ -30,11 +30,11 @@ void rt_p_move(struct m *m);
 void rt_ready_home(struct g *g);
 /* Give m's P to an M that nobody is pinned to, if one is to be had. */
 void rt_p_move(struct m *m);
-struct g *rt_pinned_get(struct m *m);         /* the next of m's own queue, or NULL */
-uint32_t rt_pinned_give_back(struct m *m);    /* under sched.lock: to the global queue; how many */
-void rt_global_put_first(struct g *g);        /* ahead of all others */
-void rt_pin_async(struct m *m, struct g *g);  /* g, which m runs, was interrupted */
-void rt_pin_change(struct m *m, struct g *g); /* it is about to wait or yield */
-bool rt_marks_exit(struct m *m, struct g *g); /* g returns; true: so does m, which runs nobody more */
+struct g *rt_pinned_get(struct m *m, bool interrupted); /* the next of m's own queue of these, or NULL */
+uint32_t rt_pinned_give_back(struct m *m);              /* under sched.lock: to the global queue; how many */
+void rt_global_put_first(struct g *g);                  /* ahead of all others */
+void rt_pin_async(struct m *m, struct g *g);            /* g, which m runs, was interrupted */
+void rt_pin_change(struct m *m, struct g *g);           /* it is about to wait or yield */
+bool rt_marks_exit(struct m *m, struct g *g);           /* g returns; true: so does m, which runs nobody more */
 
 #endif

@@ -136,7 +136,7 @@ int rt_m_new(struct p *p, bool spinning)
 	m->spinning = spinning;
 	m->leave = false;
 	st(&m->n_homes, 0);
-	m->pinned_head = m->pinned_tail = NULL; /* of a runtime that was stopped */
+	memset(m->pinned, 0, sizeof m->pinned); /* of a runtime that was stopped */
 	st(&m->n_pinned, 0);
 	m->stray = NULL;
 	m->plocks = 0;

@@ -2,17 +2,19 @@
  *
  * A pinned goroutine (RT_PINNED) that is made runnable goes home, to the M it is pinned to:
  *
- *	home idles		it gets an idle P and the goroutine, and runs at once; when no P idles the goroutine
- *goes to the head of the global queue, and who takes it there gives home its P home runs others	the goroutine
- *joins home's own queue, looked at each TURN (idle.c)
+ *	home idles		it gets an idle P and the goroutine, and runs at once; when no P idles, the goroutine
+ *				goes to the head of the global queue, and who takes it there gives home its P
+ *	home runs others	the goroutine joins home's own queue of those locked to it, whose turn is every
+ *				second time that home looks (idle.c)
  *	home has no P		likewise; before home idles it puts them back, at the head of the global queue
  *
- * One that yields, or lost its P, stands in the same queues as all others, and is sent home by who takes it.
+ * One that yields, or lost its P, stands in the same queues as all others, and is sent home by who takes it.  One that
+ * was interrupted (RT_ASYNC) has a queue of its own there: it has had its slice, and comes where the global queue does.
  *
  * So an M whose pinned goroutine waits goes on to run others.  One of those that blocks the thread would keep the
  * pinned one waiting: before it enters a declared section it goes to another thread (rt_elsewhere()).  Whoever blocks
  * undeclared, or computes and cannot be interrupted, does keep it waiting.  An M ends with the last goroutine that is
- *pinned to it, when that returns without unlocking.
+ * pinned to it, when that returns without unlocking.
  *
  * home's queue and the way it idles are under sched.lock, so none is left behind by one that goes to sleep. */
 #include "idle.h"
@@ -20,15 +22,17 @@
 
 /* --- Queues ------------------------------------------------------------------------------------------ */
 
-/* Append to home's queue; under sched.lock. */
+/* Append to one of home's queues; under sched.lock. */
 static void put(struct m *home, struct g *g)
 {
+	struct rt_pinned *q = &home->pinned[(g->marks & RT_ASYNC) != 0];
+
 	g->next = NULL;
-	if (home->pinned_tail)
-		home->pinned_tail->next = g;
+	if (q->tail)
+		q->tail->next = g;
 	else
-		home->pinned_head = g;
-	home->pinned_tail = g;
+		q->head = g;
+	q->tail = g;
 	st(&home->n_pinned, ld(&home->n_pinned) + 1);
 }
 
@@ -90,20 +94,33 @@ void rt_p_move(struct m *m)
 	}
 }
 
-struct g *rt_pinned_get(struct m *m)
+struct g *rt_pinned_get(struct m *m, bool interrupted)
 {
+	struct rt_pinned *q = &m->pinned[interrupted];
 	struct g *g;
 
 	rt_lock(&sched.lock);
-	g = m->pinned_head;
+	g = q->head;
 	if (g) {
-		m->pinned_head = g->next;
+		q->head = g->next;
 		if (!g->next)
-			m->pinned_tail = NULL;
+			q->tail = NULL;
 		st(&m->n_pinned, ld(&m->n_pinned) - 1);
 	}
 	rt_unlock(&sched.lock);
 	return g;
+}
+
+/* To the head of the global queue; under sched.lock. */
+static void give_back(struct rt_pinned *q)
+{
+	if (!q->head)
+		return;
+	q->tail->next = sched.global_head;
+	if (!sched.global_head)
+		sched.global_tail = q->tail;
+	sched.global_head = q->head;
+	*q = (struct rt_pinned){ 0 };
 }
 
 uint32_t rt_pinned_give_back(struct m *m)
@@ -112,12 +129,9 @@ uint32_t rt_pinned_give_back(struct m *m)
 
 	if (!n)
 		return 0;
-	m->pinned_tail->next = sched.global_head;
-	if (!sched.global_head)
-		sched.global_tail = m->pinned_tail;
-	sched.global_head = m->pinned_head;
+	give_back(&m->pinned[true]);
+	give_back(&m->pinned[false]);
 	st(&sched.n_global, ld(&sched.n_global) + n);
-	m->pinned_head = m->pinned_tail = NULL;
 	st(&m->n_pinned, 0);
 	return n;
 }

@@ -7,10 +7,10 @@
  *               clock that stands still as well, but does not sleep, so a goroutine that only computes is
  *               never taken for one.  Handed off after BLOCKED when work waits, after IDLE when none does.
  *   too long    the same goroutine for a whole slice, while work waits and no other P could do it.  It is asked
- *               first (weft_checkpoint()); then the P is handed off and it goes on without, on a thread of its own,
- *               of which there are at most handoff_max: more would only slow each other down.  Where the instance
- *               says so, or none may be added, it is interrupted by signal (preempt.c); if it can't be, twice, the
- *               P is handed off after all.
+ *               first (weft_checkpoint()); then the P is handed off and it goes on without, on a thread of its own.
+ *               Where the instance says so, or one such thread for two Ps runs already, it is interrupted by signal
+ *               (preempt.c); if it can't be, twice, the P is handed off after all, unless there are handoff_max such
+ *               threads: more would only slow each other down.
  *
  * sysmon looks seldom where it finds nothing to do, as rarely as a call blocks; so nothing may depend on how many
  * looks one call lasts for.
@@ -142,10 +142,18 @@ static bool wants_signal(const struct m *m)
 	return sched.opts.preempt_by_signal;
 }
 
+/* Threads that run without a P take their CPU from those that have one. */
+static bool crowded(void)
+{
+	uint32_t n = ld(&sched.n_handed);
+
+	return n >= (ld(&sched.maxprocs) + 1) / 2 || n >= handoff_max();
+}
+
 static bool may_signal(const struct m *m)
 {
 	/* Who is pinned to m gains nothing by a hand-off: its thread would be the hog's. */
-	return rt_preempt_able && (ld(&m->n_homes) || ld(&sched.n_handed) >= handoff_max() || wants_signal(m));
+	return rt_preempt_able && (ld(&m->n_homes) || crowded() || wants_signal(m));
 }
 
 /* Interrupt the goroutine.  True: it is under way; false: it will not be.  Not while its thread stands still, when it
@@ -247,6 +255,12 @@ static bool work_waits(const struct m *m, struct p *p, int64_t now)
 	return ld(&m->n_pinned) || ld(&p->has_next) || !rt_runq_empty(p) || ld(&sched.n_global) || ld(&p->first) <= now;
 }
 
+/* Somebody who has slept or waited until now, or is about to be woken by a timer. */
+static bool woken_waits(const struct p *p, int64_t now)
+{
+	return ld(&p->has_next) || ld(&p->first) <= now || ld(&p->head) != ld(&p->tail);
+}
+
 /* Move p's run-next where others can take it.  False: there is none, or its M is in the runtime. */
 static bool free_next(struct m *m, struct p *p)
 {
@@ -310,7 +324,7 @@ static bool look_running(struct m *m, struct p *p, struct look *l, int64_t now, 
 		return false;
 	if (ld(&sched.n_idle_ps) && !ld(&m->n_pinned))
 		return share(m, p, l);
-	if (ran < (ld(&p->first) <= now && may_signal(m) ? rt_slice_ns / SLEEPER : rt_slice_ns))
+	if (ran < (woken_waits(p, now) && may_signal(m) ? rt_slice_ns / SLEEPER : rt_slice_ns))
 		return false;
 	return ask(m, l, now) ? end_slice(m, l, now, still) : true;
 }

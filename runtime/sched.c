@@ -6,8 +6,9 @@
  *
  * Order on a P: run-next, woken (first in, first out), spawned (newest first).  That order may starve,
  * so each TURN of time the oldest of the global queue, of the spawned and of the woken goes first, in
- * rotation; and run-next only jumps the queue until the slice it inherits is over.  Time is read once a
- * scheduler step when the recorder needs it anyway, else once in CLOCK_PICKS picks.
+ * rotation, for a tenth of the time at most; and run-next only jumps the queue until the slice it
+ * inherits is over.  Time is read once a scheduler step when the recorder needs it anyway, else once in
+ * CLOCK_PICKS picks.
  *
  * A hand-over (RT_READY_NEXT) wakes nobody: the one who hands over usually stops soon, and a wake-up
  * across threads costs as much as a hundred switches.  Where that guess is wrong sysmon sees run-next

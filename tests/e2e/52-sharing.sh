@@ -14,10 +14,11 @@ sanitized() { [ "${V:-}" = asan ] || [ "${V:-}" = tsan ]; }
 # Two Ps for twelve of them; the crowd behind them gets its turn all the same.
 config "{ \"instances\": [ $(share mixed 4 4 4), { \"name\": \"crowd\", \"plugin\": \"parked.so\", \"config\": { \"receiving\": 50 } } ] }"
 weftd_start
-check "those that compute lose their P, while others wait for one" wait_until 15 at_least 'weft_handoffs_total{reason="slice"}' 2
+check "one that computes loses its P, while others wait for one" wait_until 15 at_least 'weft_handoffs_total{reason="slice"}' 1
+sanitized || check "further ones are interrupted" wait_until 15 at_least weft_preempted_total 10
 check "those in a call that nobody declared do" wait_until 15 at_least 'weft_handoffs_total{reason="blocked"}' 4
 check "those in a declared section do" wait_until 15 at_least 'weft_handoffs_total{reason="section"}' 3
-check "computing ones run" wait_until 15 shown '\\[running' share_in_a_loop 4
+check "computing ones run, or are about to" wait_until 15 shown '\\[run(ning|nable)' share_in_a_loop 4
 check "blocked ones are in a system call" wait_until 15 shown '\\[syscall' share_in_read 4
 check "declared ones are in a system call" wait_until 15 shown '\\[syscall' share_in_a_section 4
 get /metrics
