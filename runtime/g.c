@@ -197,7 +197,7 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	count_birth(p, inst);
 	if (likely(p)) {
 		if (rt_rec_on)
-			rt_record(m, RT_EV_GO_CREATE, 0, self ? ld(&self->id) : 0, id, ld(&g->created), 0);
+			rt_record(m, RT_EV_GO_CREATE, 0, (uintptr_t)fn, id, ld(&g->created), 0);
 		rt_spawn_put(p, g);
 	} else {
 		rt_global_put(g, g, 1);
@@ -211,7 +211,7 @@ RT_COLD void rt_g_created(struct m *m, struct g *g)
 {
 	g->uncreated = 0;
 	if (rt_rec_on)
-		rt_record(m, RT_EV_GO_CREATE, 1, 0, ld(&g->id), 0, 0);
+		rt_record(m, RT_EV_GO_CREATE, 1, (uintptr_t)ld(&g->fn), ld(&g->id), 0, 0);
 }
 
 /* --- Life and death --- */

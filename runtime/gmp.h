@@ -196,7 +196,7 @@ struct m {
 
 	/* Recorder: the chunk being filled (ring.c), a cache in front of the stack table */
 	struct rt_rec *rec_at, *rec_end;
-	struct rt_chunk *chunk;
+	struct rt_chunk *chunk, *last_chunk; /* NULL: none; the one it let go */
 	uint64_t rec_index;                  /* of the next chunk's first record */
 	uint64_t stack_hash[RT_STACK_CACHE]; /* pairs: two stacks that take turns may have the same place */
 	uint32_t stack_id[RT_STACK_CACHE];

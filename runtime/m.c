@@ -70,6 +70,7 @@ static void *thread_main(void *arg)
 	rt_loop(m);
 
 	rt_rec_release(m); /* it may have none, and no P: the next start has another pool */
+	m->last_chunk = NULL;
 	rt_tls_m = NULL;
 	st(&m->tid, 0);
 	rt_lock(&lock);

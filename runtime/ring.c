@@ -1,12 +1,14 @@
 /* ring.c - the recorder: always on, fixed 32-byte records in 8 KiB chunks from one pool.
  *
  * A thread that records owns one chunk, the only one it writes, and publishes each record by a release
- * store of the chunk's `n`.  A full chunk is left where it is and the next is the oldest of the whole
- * process: so the window that the pool remembers is equally long for all threads.  A chunk that is being
- * written is never recycled; when all are, the event is dropped and counted.
+ * store of the chunk's `n`.  A chunk is let go when it is full, or when its thread has no use for it (it lost its P);
+ * the next one taken is what was let go longest ago in the whole process, so the window that the pool remembers is
+ * equally long for all threads.  A thread that records again goes on in the chunk that it let go, if that is still
+ * there: threads that idle often don't spread over the pool.  A chunk that is being written is never recycled; when
+ * all are, the event is dropped and counted.
  *
- * Readers (the trace converter) copy a chunk between two looks at its generation and throw away what
- * changed under them.  Nobody stops anybody.
+ * Readers (rings.c) copy a chunk between two looks at its generation and throw away what changed under them.  Nobody
+ * stops anybody.  What is older than `lost_tsc` they may not find: it was recycled, dropped, or never recorded.
  *
  * Lock: CHUNK guards the list by age, taken once in 254 records. */
 #include "rt.h"
@@ -19,7 +21,7 @@ static struct rt_lock lock = RT_LOCK_INIT(CHUNK);
 static struct rt_chunk *chunks; /* the pool, contiguous */
 static size_t n_chunks, pool_bytes;
 static struct rt_chunk *oldest, *newest;
-static uint64_t n_recycled;
+static uint64_t n_recycled, lost_tsc;
 static _Atomic uint64_t n_dropped;
 /* Records of threads that are no Ms (revocation, wakes by foreign threads) go through one pseudo M. */
 static struct rt_lock foreign_lock = RT_LOCK_INIT(ARENA);
@@ -68,12 +70,22 @@ int rt_rec_start(size_t bytes)
 	}
 	oldest = newest = NULL;
 	for (size_t i = 0; i < n; i++) {
-		chunks[i].producer = NULL;
+		chunks[i].producer = chunks[i].owner = NULL;
+		st(&chunks[i].n, 0);
 		list_append(&chunks[i]);
 	}
 	foreign_m = (struct m){ 0 };
+	lost_tsc = rt_tsc();
 	rt_rec_on = true;
 	return 0;
+}
+
+/* Nobody writes c for now: of all chunks it will be recycled last.  Under lock. */
+static void let_go(struct rt_chunk *c)
+{
+	c->producer = NULL;
+	list_remove(c);
+	list_append(c);
 }
 
 void rt_rec_release(struct m *m)
@@ -81,13 +93,59 @@ void rt_rec_release(struct m *m)
 	if (!m->chunk)
 		return;
 	rt_lock(&lock);
-	m->chunk->producer = NULL;
+	let_go(m->chunk);
 	rt_unlock(&lock);
+	m->last_chunk = m->chunk;
 	m->chunk = NULL;
 	m->rec_at = m->rec_end = NULL;
 }
 
-/* m's chunk is full, or it has none: take the oldest that nobody writes. */
+/* Does c, which m let go, still hold m's records, and has room?  Under lock. */
+static bool is_mine(const struct rt_chunk *c, const struct m *m)
+{
+	return c && c->owner == m && ld(&c->tid) == ld(&m->tid) && ld(&c->n) < RT_CHUNK_RECS;
+}
+
+/* The chunk that m is to write next, NULL: none is free.  Under lock. */
+static struct rt_chunk *take(struct m *m)
+{
+	struct rt_chunk *c = is_mine(m->last_chunk, m) ? m->last_chunk : NULL;
+	uint32_t n;
+
+	if (c) {
+		c->producer = m;
+		return c;
+	}
+	for (c = oldest; c && c->producer; c = c->newer)
+		;
+	if (!c) {
+		lost_tsc = m->tsc > lost_tsc ? m->tsc : lost_tsc;
+		return NULL;
+	}
+	n = ld(&c->n);
+	if (n && ld(&c->rec[n - 1].tsc) > lost_tsc)
+		lost_tsc = ld(&c->rec[n - 1].tsc);
+	n_recycled += n;
+	c->owner = NULL; /* until it is m's */
+	c->producer = m;
+	return c;
+}
+
+/* c is m's alone, and empty. */
+static void renew(struct rt_chunk *c, struct m *m)
+{
+	st(&c->generation, ld(&c->generation) + 1);
+	atomic_thread_fence(memory_order_release); /* a reader of anything below sees the odd generation */
+	st(&c->n, 0);
+	st(&c->tid, ld(&m->tid));
+	st(&c->first_index, m->rec_index);
+	st(&c->first_tsc, m->tsc);
+	st_rel(&c->generation, ld(&c->generation) + 1);
+	c->owner = m;
+	m->rec_index += RT_CHUNK_RECS;
+}
+
+/* m's chunk is full, or it has none. */
 bool rt_rec_more(struct m *m)
 {
 	struct rt_chunk *c;
@@ -96,15 +154,8 @@ bool rt_rec_more(struct m *m)
 		return false;
 	rt_lock(&lock);
 	if (m->chunk)
-		m->chunk->producer = NULL;
-	for (c = oldest; c && c->producer; c = c->newer)
-		;
-	if (c) {
-		list_remove(c);
-		list_append(c);
-		c->producer = m;
-		n_recycled += ld(&c->n);
-	}
+		let_go(m->chunk);
+	c = take(m);
 	rt_unlock(&lock);
 	m->chunk = c;
 	if (!c) {
@@ -112,17 +163,27 @@ bool rt_rec_more(struct m *m)
 		add(&n_dropped, 1);
 		return false;
 	}
-	st(&c->generation, ld(&c->generation) + 1);
-	atomic_thread_fence(memory_order_release); /* a reader of anything below sees the odd generation */
-	st(&c->n, 0);
-	st(&c->tid, ld(&m->tid));
-	st(&c->first_index, m->rec_index);
-	st(&c->first_tsc, m->tsc);
-	st_rel(&c->generation, ld(&c->generation) + 1);
-	m->rec_index += sizeof c->rec / sizeof *c->rec;
-	m->rec_at = c->rec;
-	m->rec_end = c->rec + sizeof c->rec / sizeof *c->rec;
+	if (c->owner != m)
+		renew(c, m);
+	m->rec_at = c->rec + ld(&c->n);
+	m->rec_end = c->rec + RT_CHUNK_RECS;
 	return true;
+}
+
+uint64_t rt_rec_lost(void)
+{
+	uint64_t tsc;
+
+	rt_lock(&lock);
+	tsc = lost_tsc;
+	rt_unlock(&lock);
+	return tsc;
+}
+
+struct rt_chunk *rt_rec_chunks(size_t *n)
+{
+	*n = rt_rec_on ? n_chunks : 0;
+	return chunks;
 }
 
 void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq)

@@ -14,17 +14,21 @@ void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t
 /* By goroutine g itself, which need not have entered the runtime. */
 void rt_record_anywhere(enum rt_event ev, struct g *g, uint64_t subject, uint32_t stack);
 void rt_rec_counters(struct weft_counters *out);
+/* For who reads: all chunks, and until when records may be missing there. */
+struct rt_chunk *rt_rec_chunks(size_t *n);
+uint64_t rt_rec_lost(void);
+#define RT_CHUNK_RECS 254
 struct rt_chunk {
 	_Atomic uint64_t generation;  /* odd while being recycled; readers look before and after */
 	_Atomic uint64_t first_index; /* of its first record among all of that thread */
 	_Atomic uint64_t first_tsc;
 	_Atomic uint32_t n; /* records written: release by the producer */
 	_Atomic int tid;    /* of the producer */
-	/* The pool's list by age; CHUNK lock */
+	/* The pool's list by when they were let go; CHUNK lock */
 	struct rt_chunk *older, *newer;
-	struct m *producer; /* NULL: finished */
-	uint64_t pad;
-	struct rt_rec rec[254];
+	struct m *producer; /* NULL: nobody writes */
+	struct m *owner;    /* whose records these are; by the producer, else under the lock */
+	struct rt_rec rec[RT_CHUNK_RECS];
 };
 _Static_assert(sizeof(struct rt_chunk) == 8192, "chunks are 8 KiB");
 /* One record, stamped m->tsc.  The caller has set that in this scheduler step. */

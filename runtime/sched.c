@@ -523,6 +523,13 @@ struct m *rt_requeue(struct m *m)
 
 struct m *rt_elsewhere(struct m *m)
 {
+	struct g *g = ld(&m->cur);
+
+	if (rt_rec_on) {
+		m->tsc = rt_tsc();
+		rt_record(m, RT_EV_GO_YIELD, 2, ld(&g->id), ld(&g->id), rt_stack_here(m, __builtin_frame_address(0)),
+			  rt_trace_seq(g, 0));
+	}
 	m->after = RT_AFTER_ELSEWHERE;
 	return switch_to(m, &m->g0);
 }

@@ -30,6 +30,7 @@ struct weft_snapshot {
 	/* the walk */
 	uint32_t arena, slot;
 	uint32_t one_in; /* slots that are looked at, by chance */
+	bool ask_nobody; /* those that run are reported without a stack */
 	uint64_t seed;
 	uint32_t n_arenas;
 	uint32_t opened[RT_ARENAS_MAX]; /* when the snapshot began */
@@ -60,6 +61,15 @@ struct weft_snapshot *weft_snapshot_some(uint32_t one_in, uint64_t seed)
 	s->n_arenas = ld_acq(&rt_n_arenas); /* pairs with the release where arenas are added (stack.c) */
 	for (uint32_t i = 0; i < s->n_arenas; i++)
 		s->opened[i] = ld_acq(&ld_acq(&rt_arenas[i])->opened); /* likewise */
+	return s;
+}
+
+struct weft_snapshot *weft_snapshot_parked(void)
+{
+	struct weft_snapshot *s = weft_snapshot_some(1, 0);
+
+	if (s)
+		s->ask_nobody = true;
 	return s;
 }
 
@@ -394,9 +404,10 @@ int weft_snapshot_next(struct weft_snapshot *s, struct weft_goroutine *out)
 			return 1;
 		case RT_LOOK_RUNNING:
 		case RT_LOOK_MOVED:
-			if (put_aside(s, g, out, labels))
+			if (!s->ask_nobody && put_aside(s, g, out, labels))
 				continue;
-			unavailable(out);
+			if (!s->ask_nobody)
+				unavailable(out);
 			fill_labels(g, labels, out);
 			return 1;
 		}
@@ -412,6 +423,17 @@ const char *weft_read_reason(int reason)
 {
 	static const char *const names[] = {
 #define X(name, dump, trace, off) dump,
+		RT_WAIT_REASONS(X)
+#undef X
+	};
+
+	return reason >= 0 && reason < RT_WAIT_N ? names[reason] : names[RT_WAIT_NONE];
+}
+
+const char *weft_read_trace_reason(int reason)
+{
+	static const char *const names[] = {
+#define X(name, dump, trace, off) trace,
 		RT_WAIT_REASONS(X)
 #undef X
 	};

@@ -99,6 +99,8 @@ struct weft_snapshot;
 struct weft_snapshot *weft_snapshot_new(void); /* NULL: no memory */
 /* A look at some of them: each has a chance of 1 / one_in; another seed chooses others. */
 struct weft_snapshot *weft_snapshot_some(uint32_t one_in, uint64_t seed);
+/* One that asks nobody and never waits: those that run come without a stack. */
+struct weft_snapshot *weft_snapshot_parked(void);
 /* 1: *out filled; 0: that was all.  A call takes microseconds, but one waits for those that run: 20 ms at most,
  * or 400 ms while threads wait for a CPU. */
 int weft_snapshot_next(struct weft_snapshot *s, struct weft_goroutine *out);

@@ -1,0 +1,118 @@
+/* rings.c - reading what the recorder holds, while everybody goes on writing.
+ *
+ * A chunk is copied between two looks at its generation; one that was recycled meanwhile counts as lost, and so the
+ * question what is lost is asked last.  rt_heavy() comes first: what others have done before that is in the copy, as
+ * far as they had recorded it (a thread that read the clock and was stopped before it wrote is late, not out of order).
+ *
+ * Memory comes from the kernel, as for all that must work while every worker is stuck. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rt.h"
+#include "sys.h"
+
+struct span {
+	const struct rt_chunk *c;
+	uint64_t first; /* index of its first record */
+	int tid;
+};
+
+static int by_thread(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	if (x->tid != y->tid)
+		return x->tid < y->tid ? -1 : 1;
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static size_t size_of(size_t cap)
+{
+	return sizeof(struct weft_recs) + cap * sizeof(struct weft_rec);
+}
+
+/* Chunks with something to be copied.  Not in time order of threads with the same id: those are of one thread, or
+ * of one that ended before the other began. */
+static size_t choose(struct span *out, const struct rt_chunk *c, size_t n_chunks, uint64_t from)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_chunks; i++, c++) {
+		uint32_t n_recs = ld_acq(&c->n); /* pairs with the release in rt_record() */
+
+		if (!n_recs || ld(&c->rec[n_recs - 1].tsc) < from)
+			continue;
+		out[n++] = (struct span){ c, ld(&c->first_index), ld(&c->tid) };
+	}
+	qsort(out, n, sizeof *out, by_thread);
+	return n;
+}
+
+static void copy_rec(struct weft_rec *to, const struct rt_rec *r)
+{
+	uint64_t gid_type = ld(&r->gid_type), subject_pid = ld(&r->subject_pid), stack_seq = ld(&r->stack_seq);
+
+	*to = (struct weft_rec){
+		.time = (int64_t)ld(&r->tsc), /* converted once it is known to be whole */
+		.gid = gid_type >> 16,
+		.subject = subject_pid >> 16,
+		.stack = (uint32_t)stack_seq,
+		.seq = (uint32_t)(stack_seq >> 32),
+		.pid = (uint16_t)subject_pid,
+		.event = (uint8_t)(gid_type >> 8),
+		.flags = (uint8_t)gid_type,
+	};
+}
+
+/* Nothing of a chunk that is another's by now: what is in it came too late for this reading. */
+static void copy_chunk(struct weft_recs *out, const struct span *s)
+{
+	const struct rt_chunk *c = s->c;
+	uint64_t generation = ld_acq(&c->generation); /* pairs with the release in renew() */
+	uint32_t n = ld_acq(&c->n);                   /* pairs with the release in rt_record() */
+	size_t k = out->n;
+
+	if (ld(&c->first_index) != s->first || ld(&c->tid) != s->tid)
+		return;
+
+	for (uint32_t i = 0; i < n && i < RT_CHUNK_RECS && k < out->cap; i++, k++) {
+		copy_rec(&out->r[k], &c->rec[i]);
+		out->r[k].at = s->first + i;
+		out->r[k].tid = s->tid;
+	}
+	atomic_thread_fence(memory_order_acquire); /* with the release fence in renew() */
+	if (generation % 2 || ld(&c->generation) != generation)
+		return;
+	for (size_t i = out->n; i < k; i++)
+		out->r[i].time = rt_tsc_to_ns((uint64_t)out->r[i].time);
+	out->n = k;
+}
+
+struct weft_recs *weft_recs_read(int64_t from)
+{
+	size_t n_chunks, n, cap;
+	const struct rt_chunk *chunks = rt_rec_chunks(&n_chunks);
+	struct span *spans = rt_map((n_chunks + 1) * sizeof *spans);
+	struct weft_recs *out = NULL;
+
+	if (!spans)
+		return NULL;
+	rt_heavy();
+	n = choose(spans, chunks, n_chunks, rt_ns_to_tsc(from));
+	cap = n * RT_CHUNK_RECS;
+	out = rt_map(size_of(cap));
+	if (out) {
+		out->cap = cap;
+		for (size_t i = 0; i < n; i++)
+			copy_chunk(out, &spans[i]);
+		out->lost = rt_tsc_to_ns(rt_rec_lost());
+	}
+	rt_unmap(spans, (n_chunks + 1) * sizeof *spans);
+	return out;
+}
+
+void weft_recs_free(struct weft_recs *recs)
+{
+	if (recs)
+		rt_unmap(recs, size_of(recs->cap));
+}
