@@ -33,7 +33,7 @@ struct conf {
 		int64_t max_collections; /* long requests at once */
 		struct {
 			bool pprof, metrics;
-			bool cmdline, symbol, dump; /* of pprof */
+			bool cmdline, symbol, dump, trace; /* of pprof */
 		} endpoints;
 		bool labels; /* in profiles */
 	} http;

@@ -115,7 +115,7 @@ static unsigned switched_off(const struct conf *c)
 {
 	return (c->http.endpoints.pprof ? 0 : HTTP_PPROF) | (c->http.endpoints.metrics ? 0 : HTTP_METRICS) |
 	       (c->http.endpoints.cmdline ? 0 : HTTP_CMDLINE) | (c->http.endpoints.symbol ? 0 : HTTP_SYMBOL) |
-	       (c->http.endpoints.dump ? 0 : HTTP_DUMP);
+	       (c->http.endpoints.dump ? 0 : HTTP_DUMP) | (c->http.endpoints.trace ? 0 : HTTP_TRACE);
 }
 
 void options_http(const struct weftd *d, struct http_opts *out)

@@ -33,13 +33,14 @@ struct http_loop {
 enum { HTTP_READABLE = 1, HTTP_HANGUP = 2 };
 enum { HTTP_LANES = 4 };
 
-/* What can be switched off; the last three are parts of HTTP_PPROF. */
+/* What can be switched off; all from HTTP_CMDLINE on are parts of HTTP_PPROF. */
 enum {
 	HTTP_PPROF = 1,
 	HTTP_METRICS = 2,
 	HTTP_CMDLINE = 4,
 	HTTP_SYMBOL = 8,
 	HTTP_DUMP = 16, /* goroutine?debug=2 */
+	HTTP_TRACE = 32,
 };
 
 struct http_opts {

@@ -23,6 +23,10 @@ static const struct entry others[] = {
 	  "CPU profile. seconds=N sets how long (30), hz=N how often each thread is sampled. Requests that "
 	  "overlap share the sampler. Look at it with go tool pprof.",
 	  0, NULL, 0 },
+	{ "trace", "seconds=1",
+	  "What the scheduler did: every start, wait and wake-up of goroutines. seconds=N sets for how long (1), "
+	  "instance=NAME or g=ID whose. Look at it with go tool trace.",
+	  HTTP_TRACE, NULL, 0 },
 };
 #define N_OTHERS (sizeof(others) / sizeof(others[0]))
 #define ENTRIES_MAX 96

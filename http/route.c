@@ -23,6 +23,7 @@ static const struct route routes[] = {
 	{ "/debug/pprof/cmdline", "cmdline", READ, true, HTTP_PPROF | HTTP_CMDLINE, get_cmdline },
 	{ "/debug/pprof/symbol", "symbol", READ | METHOD_POST, true, HTTP_PPROF | HTTP_SYMBOL, any_symbol },
 	{ "/debug/pprof/threadcreate", "threadcreate", READ, true, HTTP_PPROF, get_snapshot },
+	{ "/debug/pprof/trace", "trace", READ, true, HTTP_PPROF | HTTP_TRACE, get_trace },
 	{ "/debug/fgprof", "fgprof", READ, false, HTTP_PPROF, get_fgprof },
 	{ "/debug/weft/sched", "sched", READ, false, HTTP_PPROF, get_sched },
 	{ "/debug/weft/stacks", "stacks", READ, false, HTTP_PPROF, get_stacks },
@@ -82,7 +83,7 @@ bool route_is_on(struct request *r, unsigned what)
 		const char *key;
 	} keys[] = {
 		{ HTTP_PPROF, "pprof" },   { HTTP_METRICS, "metrics" }, { HTTP_CMDLINE, "cmdline" },
-		{ HTTP_SYMBOL, "symbol" }, { HTTP_DUMP, "dump" },
+		{ HTTP_SYMBOL, "symbol" }, { HTTP_DUMP, "dump" },       { HTTP_TRACE, "trace" },
 	};
 	size_t i = 0;
 

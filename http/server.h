@@ -382,6 +382,7 @@ void get_index_redirect(struct request *r);
 void get_goroutine(struct request *r);
 void get_profile(struct request *r);
 void get_fgprof(struct request *r);
+void get_trace(struct request *r);
 void get_cmdline(struct request *r);
 void any_symbol(struct request *r);
 void symbol_begin(struct request *r); /* before the body */

@@ -73,7 +73,8 @@ START_TEST(empty_object_is_all_defaults)
 	ck_assert_int_eq(c->http.max_profile_seconds, 3600);
 	ck_assert_int_eq(c->http.max_collections, 8);
 	ck_assert(c->http.endpoints.pprof && c->http.endpoints.metrics && c->http.endpoints.cmdline);
-	ck_assert(c->http.endpoints.symbol && c->http.endpoints.dump && c->http.labels);
+	ck_assert(c->http.endpoints.symbol && c->http.endpoints.dump && c->http.endpoints.trace);
+	ck_assert(c->http.labels);
 	ck_assert_int_eq(c->runtime.maxprocs, 0);
 	ck_assert_int_eq(c->runtime.max_goroutines, 0);
 	ck_assert_str_eq(c->runtime.preempt, "handoff");

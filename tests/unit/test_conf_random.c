@@ -401,6 +401,7 @@ static void check_same(const struct conf *a, const struct conf *b)
 	ck_assert(a->http.endpoints.cmdline == b->http.endpoints.cmdline);
 	ck_assert(a->http.endpoints.symbol == b->http.endpoints.symbol);
 	ck_assert(a->http.endpoints.dump == b->http.endpoints.dump);
+	ck_assert(a->http.endpoints.trace == b->http.endpoints.trace);
 	ck_assert(a->http.labels == b->http.labels);
 	ck_assert_int_eq(a->runtime.maxprocs, b->runtime.maxprocs);
 	ck_assert(a->runtime.maxprocs_floor == b->runtime.maxprocs_floor);

@@ -1,0 +1,203 @@
+/* pprof_trace.c - /debug/pprof/trace?seconds=F: what the scheduler does from now on, for `go tool trace`.
+ *
+ * Tasks on the pool write what the recorder holds, each GOTRACE_LIVE_POLL, and what is written goes to the client
+ * meanwhile; any number of clients may do so at once.  A trace ends in time, or when it is as long as max_bytes allows,
+ * or when its client leaves PENDING_MAX of it lying: what was written up to then is a whole file in any case.
+ *
+ * `front` belongs to the loop and is what the client is given; the trace with its output to the task while one is out,
+ * else to the loop. */
+#include "server.h"
+
+#include "gotrace_live.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PENDING_MAX (64u << 20)
+
+struct trace {
+	struct op op; /* first */
+	struct http_timer *timer;
+	struct filter filter;
+	/* pool, while a task is out; else loop */
+	struct gotrace_live *live;
+	/* loop */
+	struct buf front;
+	size_t taken; /* of front */
+	bool out;     /* a task is */
+	bool ended;   /* nothing more is written */
+};
+
+static void trace_free(struct op *o)
+{
+	struct trace *x = (struct trace *)o;
+	uint64_t repairs = x->live ? gotrace_repairs(gotrace_live_trace(x->live)) : 0;
+
+	trim_later(o->h);
+	if (x->timer)
+		o->h->loop->untimer(o->h->loop->user, x->timer);
+	if (repairs)
+		http_log(o->h, WEFT_DEBUG, "http: trace: records were lost; made up for %llu times",
+			 (unsigned long long)repairs);
+	gotrace_live_free(x->live);
+	buf_free(&x->front);
+	free(x);
+}
+
+static bool passes(void *user, uint32_t instance)
+{
+	return filter_passes(user, instance);
+}
+
+/* Pool. */
+static void trace_work(struct op *o)
+{
+	struct trace *x = (struct trace *)o;
+
+	if (gotrace_live_names(x->live))
+		op_names(o->h);
+	o->rc = gotrace_live_step(x->live, mono_now() + TASK_NS);
+	if (gotrace_out(gotrace_live_trace(x->live))->len >= PENDING_MAX)
+		gotrace_live_finish(x->live);
+}
+
+static void trace_step(struct op *o);
+
+static void go_on(struct trace *x)
+{
+	x->out = true;
+	op_run(&x->op, gotrace_live_names(x->live) ? LANE_NAMES : LANE_ANY, trace_work, trace_step);
+}
+
+static void tick(void *arg)
+{
+	go_on(arg);
+}
+
+/* Give the client what was written, once it has taken what there was. */
+static void turn(struct trace *x)
+{
+	struct buf *written = gotrace_out(gotrace_live_trace(x->live)), empty = x->front;
+
+	if (x->taken < x->front.len || !written->len)
+		return;
+	x->front = *written;
+	x->taken = 0;
+	empty.len = 0;
+	*written = empty;
+}
+
+static ssize_t trace_read(void *cls, uint64_t pos, char *buf, size_t max)
+{
+	struct trace *x = cls;
+	size_t n;
+
+	(void)pos;
+	if (op_dead(&x->op))
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (!x->out)
+		turn(x);
+	n = x->front.len - x->taken;
+	if (n) {
+		n = n < max ? n : max;
+		memcpy(buf, x->front.b + x->taken, n);
+		x->taken += n;
+		return (ssize_t)n;
+	}
+	if (x->ended)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	return request_suspend(x->op.r) < 0 ? MHD_CONTENT_READER_END_WITH_ERROR : 0;
+}
+
+static void trace_step(struct op *o)
+{
+	struct trace *x = (struct trace *)o;
+	const struct http_loop *loop = o->h->loop;
+	struct request *r = o->r;
+
+	x->out = false;
+	if (o->rc < 0) {
+		op_fail(o, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
+		return;
+	}
+	x->ended = o->rc == GOTRACE_LIVE_OVER;
+	turn(x);
+	if (r->state == REQ_WAIT) {
+		r->state = REQ_READY;
+		reply_stream(r, type_binary, trace_read, o);
+		reply_header(r, MHD_HTTP_HEADER_CONTENT_DISPOSITION, "attachment; filename=\"trace\"");
+	}
+	request_wake(r);
+	if (o->rc == GOTRACE_LIVE_MORE)
+		go_on(x);
+	else if (o->rc == GOTRACE_LIVE_WAIT)
+		loop->arm(loop->user, x->timer, GOTRACE_LIVE_POLL);
+}
+
+static void start(struct request *r, double seconds, const struct gotrace_opts *opts, const struct filter *filter)
+{
+	const struct http_loop *loop = r->h->loop;
+	struct trace *x = op_new(r, sizeof(*x), BUDGET_COLLECTION, trace_free);
+	struct gotrace_opts with = *opts;
+
+	if (!x)
+		return;
+	x->filter = *filter;
+	with.host = getpid();
+	if (*filter->instance || *filter->plugin) {
+		with.passes = passes;
+		with.user = &x->filter;
+	}
+	x->live = gotrace_live_new(&with, mono_now() + (int64_t)(seconds * SECOND));
+	x->timer = loop->timer(loop->user, tick, x);
+	if (!x->live || !x->timer)
+		op_fail(&x->op, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
+	else
+		go_on(x);
+}
+
+/* As Go has it: what is no positive number is 1. */
+static double seconds_of(const char *query)
+{
+	char text[32], *end = text;
+	double s;
+
+	if (!param_get(query, "seconds", text, sizeof(text)) || !*text)
+		return 1;
+	s = strtod(text, &end);
+	return *end || !isfinite(s) || s <= 0 ? 1 : s;
+}
+
+/* A parameter that is a positive whole number, 0 if it is not given; false: a reply is set. */
+static bool positive(struct request *r, const char *key, uint64_t *value)
+{
+	struct param p = param_int(r->query, key);
+
+	*value = p.given ? (uint64_t)p.value : 0;
+	if (!p.given || (p.valid && p.value > 0))
+		return true;
+	reply_error(r, MHD_HTTP_BAD_REQUEST, "%s must be a positive whole number", key);
+	return false;
+}
+
+void get_trace(struct request *r)
+{
+	double seconds = seconds_of(r->query);
+	struct param stacks = param_int(r->query, "stacks");
+	struct gotrace_opts opts = { .no_stacks = stacks.given && !stacks.value };
+	struct filter filter;
+
+	if (stacks.given && (!stacks.valid || stacks.value < 0 || stacks.value > 1)) {
+		reply_error(r, MHD_HTTP_BAD_REQUEST, "stacks must be 0 or 1");
+		return;
+	}
+	if (!positive(r, "g", &opts.g) || !positive(r, "max_bytes", &opts.max_bytes) ||
+	    !seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !filter_parse(r, &filter))
+		return;
+	if (r->method == METHOD_HEAD)
+		reply_head(r, type_binary, "trace");
+	else
+		start(r, seconds, &opts, &filter);
+}

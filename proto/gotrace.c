@@ -1,0 +1,183 @@
+/* gotrace.c - the course of a trace: taking records, merging the threads' into one order, ending.
+ *
+ * Of all threads the one whose next record is the earliest goes on, unless the model says that its cause is still to
+ * come: then the next earliest.  So what is written is closed under causes at any time, and a trace can be cut
+ * anywhere.  When nobody can go on, and not because the causes are just about to arrive (GRACE; at once when the pool
+ * is known to have been written over), records are missing, and the earliest is made to fit. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "gotrace_impl.h"
+
+#include <time.h>
+
+#define GRACE INT64_C(1000000000)
+#define PORTION 256 /* records between looks at the clock */
+
+struct gotrace *gotrace_new(const struct gotrace_opts *opts)
+{
+	struct gotrace *t = calloc(1, sizeof *t);
+
+	if (!t)
+		return NULL;
+	t->opts = *opts;
+	t->now = opts->from;
+	gt_head(t);
+	return t;
+}
+
+void gotrace_free(struct gotrace *t)
+{
+	if (!t)
+		return;
+	gt_states_free(t);
+	gt_tables_free(t);
+	arena_free(&t->arena);
+	buf_free(&t->section);
+	buf_free(&t->out);
+	free(t);
+}
+
+struct buf *gotrace_out(struct gotrace *t)
+{
+	return &t->out;
+}
+
+uint64_t gotrace_repairs(const struct gotrace *t)
+{
+	return t->n_repairs;
+}
+
+uint64_t gotrace_events(const struct gotrace *t)
+{
+	return t->n_events;
+}
+
+bool gotrace_full(const struct gotrace *t)
+{
+	return t->opts.max_bytes && t->n_bytes >= t->opts.max_bytes;
+}
+
+void gotrace_take(struct gotrace *t, const struct weft_recs *recs)
+{
+	const struct weft_rec *r = recs->r, *end = r + recs->n;
+
+	t->hole = t->begun && recs->lost > t->next;
+	while (r < end) {
+		const struct weft_rec *first = r;
+		struct gt_m *m = gt_m_get(t, r->tid);
+
+		while (r < end && r->tid == first->tid)
+			r++;
+		if (!m)
+			return;
+		/* Of who wrote nothing at first, that is what came before the start. */
+		while (first < r && (first->at < m->done || (t->begun && !m->done && first->time < t->opts.from)))
+			first++;
+		m->at = first;
+		m->end = r;
+	}
+}
+
+/* --- Merging --------------------------------------------------------------------------------------- */
+
+static bool has_next(const struct gt_m *m, int64_t until)
+{
+	return m->at < m->end && m->at->time <= until;
+}
+
+/* The thread with the earliest record; that is ready, if so asked.  NULL: there is none. */
+static struct gt_m *earliest(struct gotrace *t, int64_t until, bool ready)
+{
+	struct gt_m *best = NULL;
+
+	for (uint32_t i = 0; i < t->n_ms; i++) {
+		struct gt_m *m = t->m[i];
+
+		if (has_next(m, until) && (!best || m->at->time < best->at->time) && (!ready || gt_ready(t, m, m->at)))
+			best = m;
+	}
+	return best;
+}
+
+/* False: nothing is left, or it has to wait for its causes. */
+static bool write_one(struct gotrace *t, int64_t until)
+{
+	struct gt_m *m = earliest(t, until, false);
+	const struct weft_rec *r;
+	bool ready = true;
+
+	if (!m)
+		return false;
+	if (!gt_ready(t, m, m->at)) {
+		struct gt_m *other = earliest(t, until, true);
+
+		ready = other != NULL;
+		if (!ready && !t->hole && until - m->at->time < GRACE)
+			return false;
+		m = ready ? other : m;
+	}
+	r = m->at++;
+	m->done = r->at + 1;
+	if (r->time > t->now)
+		t->now = r->time;
+	if (ready)
+		gt_apply(t, m, r);
+	else
+		gt_force(t, m, r);
+	return true;
+}
+
+static int64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+/* What is left has to be read again. */
+static void put_back(struct gotrace *t, int64_t until)
+{
+	t->next = until;
+	for (uint32_t i = 0; i < t->n_ms; i++) {
+		struct gt_m *m = t->m[i];
+
+		if (m->at < m->end && m->at->time < t->next)
+			t->next = m->at->time;
+		m->at = m->end = NULL;
+	}
+}
+
+int64_t gotrace_next(const struct gotrace *t)
+{
+	return t->next;
+}
+
+int gotrace_write(struct gotrace *t, int64_t until, int64_t budget)
+{
+	do {
+		for (int i = 0; i < PORTION; i++) {
+			if (t->failed)
+				return -ENOMEM;
+			if (gotrace_full(t) || !write_one(t, until)) {
+				put_back(t, until);
+				return 0;
+			}
+		}
+	} while (clock_now() < budget);
+	return 1;
+}
+
+int gotrace_end(struct gotrace *t, int64_t budget)
+{
+	if (!t->tables) {
+		for (uint32_t i = 0; i < t->n_ms; i++)
+			gt_flush(t, t->m[i]);
+		gt_varint(&t->section, GT_EV_FREQUENCY);
+		gt_varint(&t->section, 1000000000);
+		gt_section(t);
+		t->tables = true;
+	}
+	return t->failed ? -ENOMEM : gt_tables(t, budget);
+}

@@ -1,0 +1,59 @@
+/* gotrace.h - an execution trace, as `go tool trace` opens it, from what the recorder holds.
+ *
+ * A trace is written while it lasts: begin, take records as often as they would else be lost, end; bytes are taken
+ * from `out` at any time.  The file is one generation of Go's format of version 1.23.  What is not known for certain
+ * (states at the start, records that were lost) is made up so that the file is valid whatever happened; how often is
+ * counted.
+ *
+ * One thread at a time per trace. */
+#ifndef WEFT_PROTO_GOTRACE_H
+#define WEFT_PROTO_GOTRACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "text.h"
+#include "weft_read.h"
+#include "weft_trace.h"
+
+struct gotrace_opts {
+	int64_t from;                                  /* CLOCK_MONOTONIC ns; not 0 */
+	int host;                                      /* the id under which threads that are no workers appear */
+	bool no_stacks;                                /* goroutines keep their names */
+	uint64_t g;                                    /* only this goroutine; 0: all */
+	bool (*passes)(void *user, uint32_t instance); /* only those of such instances; NULL: all */
+	void *user;
+	uint64_t max_bytes; /* of events: then it is full, and only to be ended; 0: no limit */
+};
+struct gotrace;
+/* What gotrace_begin() is given reaches that far back before `from`, ns: there lie effects stamped too early. */
+#define GOTRACE_BEFORE INT64_C(50000000)
+struct gotrace *gotrace_new(const struct gotrace_opts *opts); /* NULL: no memory */
+void gotrace_free(struct gotrace *t);
+struct buf *gotrace_out(struct gotrace *t);
+
+/* What lives, as seen at `from` or later, and before the records of gotrace_begin() were read. */
+void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w);
+void gotrace_proc(struct gotrace *t, int id);
+void gotrace_thread(struct gotrace *t, const struct weft_sched_m *m);
+void gotrace_procs(struct gotrace *t, int n); /* how many Ps may run */
+
+/* All records from GOTRACE_BEFORE before `from` on: states at the start are inferred from what happens
+ * next.  They are written by gotrace_write(). */
+void gotrace_begin(struct gotrace *t, const struct weft_recs *recs);
+/* Further ones; those that were written already don't matter. */
+void gotrace_take(struct gotrace *t, const struct weft_recs *recs);
+/* Write what was taken, up to the time `until`, and as far as its causes are there.  1: call again, the time `budget`
+ * (CLOCK_MONOTONIC ns) is over; 0: done, the records are no longer needed; -ENOMEM. */
+int gotrace_write(struct gotrace *t, int64_t until, int64_t budget);
+/* After that: the time of the earliest record that may still be missing. */
+int64_t gotrace_next(const struct gotrace *t);
+/* Names and stacks.  1: call again; 0: the trace is complete; -ENOMEM. */
+int gotrace_end(struct gotrace *t, int64_t budget);
+
+bool gotrace_full(const struct gotrace *t);
+/* How often something was made up to fill a hole. */
+uint64_t gotrace_repairs(const struct gotrace *t);
+uint64_t gotrace_events(const struct gotrace *t);
+
+#endif

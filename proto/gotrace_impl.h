@@ -1,0 +1,154 @@
+/* gotrace_impl.h - what the files of the trace converter share.
+ *
+ * The converter replays the records in one order in which each follows its causes, on a model of the scheduler: the
+ * states of goroutines (gt_g), Ps (gt_p) and threads (gt_m) as a reader of the trace will see them.  An event is
+ * written only where the model allows it. */
+#ifndef WEFT_PROTO_GOTRACE_IMPL_H
+#define WEFT_PROTO_GOTRACE_IMPL_H
+
+#include "gotrace.h"
+#include "store.h"
+
+#define GT_P_MAX 1024
+#define GT_HEADER "go 1.23 trace\0\0\0"
+#define GT_BATCH_MAX 65536
+#define GT_STRING_MAX 1024
+#define GT_FRAMES_MAX 128
+
+/* Events of the format. */
+enum {
+	GT_EV_BATCH = 1,
+	GT_EV_STACKS = 2,
+	GT_EV_STACK = 3,
+	GT_EV_STRINGS = 4,
+	GT_EV_STRING = 5,
+	GT_EV_FREQUENCY = 8,
+	GT_EV_PROCS_CHANGE = 9,
+	GT_EV_PROC_START = 10,
+	GT_EV_PROC_STOP = 11,
+	GT_EV_PROC_STEAL = 12,
+	GT_EV_PROC_STATUS = 13,
+	GT_EV_GO_CREATE = 14,
+	GT_EV_GO_START = 16,
+	GT_EV_GO_DESTROY = 17,
+	GT_EV_GO_STOP = 19,
+	GT_EV_GO_BLOCK = 20,
+	GT_EV_GO_UNBLOCK = 21,
+	GT_EV_GO_SYSCALL_BEGIN = 22,
+	GT_EV_GO_SYSCALL_END = 23,
+	GT_EV_GO_SYSCALL_END_BLOCKED = 24,
+	GT_EV_GO_STATUS = 25,
+	GT_EV_GO_STATUS_STACK = 48,
+};
+
+enum gt_g_state { GT_G_NONE, GT_G_RUNNABLE, GT_G_RUNNING, GT_G_SYSCALL, GT_G_WAITING };
+enum gt_p_state { GT_P_NONE, GT_P_RUNNING, GT_P_IDLE, GT_P_SYSCALL };
+
+struct gt_m;
+struct gt_g {
+	struct gt_g *next; /* in its bucket */
+	uint64_t id;
+	enum gt_g_state state;
+	bool wanted;   /* events about it are written */
+	bool known;    /* seq is */
+	uint32_t seq;  /* of the records */
+	uint64_t wseq; /* of the events */
+	uint32_t instance, stack;
+	struct gt_m *m; /* RUNNING, SYSCALL */
+	/* While the start is inferred: the first record about it, the first with its seq; the thread it is on */
+	const struct weft_rec *first, *first_seq;
+	bool first_is_waker;
+	const struct weft_rec *far;  /* the last one before the start */
+	const struct weft_rec *back; /* the first by which it came back without a P */
+	int tid;
+};
+struct gt_p {
+	enum gt_p_state state;
+	uint32_t id;
+	bool known; /* seq is */
+	uint32_t seq;
+	uint64_t wseq;
+	struct gt_m *m; /* RUNNING, SYSCALL */
+	const struct weft_rec *first;
+};
+struct gt_m {
+	int64_t tid; /* as written; -1: nobody */
+	struct gt_p *p;
+	struct gt_g *g;
+	/* The batch in the making */
+	struct buf b;
+	int64_t base, last;
+	/* Its records */
+	const struct weft_rec *at, *end;
+	uint64_t done; /* those below are written */
+};
+
+struct gotrace {
+	struct gotrace_opts opts;
+	struct buf out;
+	struct arena arena;
+	int64_t now; /* of the last event */
+	int64_t next;
+	uint64_t n_events, n_repairs, n_bytes;
+	int failed;
+	bool begun;
+	bool hole; /* between this reading and the last */
+	/* model */
+	struct gt_g **buckets, *free;
+	uint32_t n_gs, n_buckets;
+	struct gt_p *p[GT_P_MAX];
+	struct gt_m **m, *nobody, *foreign;
+	uint32_t n_ms, cap_ms;
+	int procs; /* to be said, 0: nothing */
+	/* tables */
+	struct gt_string *string;
+	struct gt_stack *stack;
+	struct index strings, stacks;
+	uint32_t n_strings, cap_strings, n_stacks, cap_stacks;
+	uint32_t at_stack; /* gotrace_end(): how far it is */
+	bool tables;
+	struct buf section;
+};
+
+/* gotrace_wire.c */
+void gt_varint(struct buf *b, uint64_t v);
+void gt_head(struct gotrace *t);
+/* An event in m's stream, at t->now, which it moves on. */
+void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, int n, const uint64_t *args);
+#define GT_EVENT(t, m, id, ...)                                                                                        \
+	gt_event((t), (m), (id), (int)(sizeof((uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t)),                        \
+		 (uint64_t[]){ __VA_ARGS__ })
+#define GT_EVENT0(t, m, id) gt_event((t), (m), (id), 0, NULL)
+void gt_flush(struct gotrace *t, struct gt_m *m);
+/* A batch of nobody's from t->section, which it empties. */
+void gt_section(struct gotrace *t);
+
+/* gotrace_table.c: ids within this file; 0: none */
+uint64_t gt_string(struct gotrace *t, const char *s);
+uint64_t gt_stack_id(struct gotrace *t, uint32_t id);    /* of the stack table */
+uint64_t gt_stack_start(struct gotrace *t, uint64_t fn); /* one frame: a start function */
+uint64_t gt_stack_scheduler(struct gotrace *t);          /* one frame: nobody's doing but the scheduler's */
+uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w);
+int gt_tables(struct gotrace *t, int64_t budget); /* as gotrace_end() */
+void gt_tables_free(struct gotrace *t);
+
+/* gotrace_state.c */
+struct gt_g *gt_g_find(const struct gotrace *t, uint64_t id);
+struct gt_g *gt_g_get(struct gotrace *t, uint64_t id); /* NULL: no memory, and t->failed */
+void gt_g_end(struct gotrace *t, struct gt_g *g);
+struct gt_p *gt_p_get(struct gotrace *t, uint32_t id); /* NULL: likewise, or there is no such id */
+struct gt_m *gt_m_get(struct gotrace *t, int tid);
+void gt_states_free(struct gotrace *t);
+/* The events that count a goroutine's or P's seq up, and by how much. */
+int gt_g_counts(const struct weft_rec *r);
+int gt_p_counts(const struct weft_rec *r);
+bool gt_has_g_seq(const struct weft_rec *r);
+bool gt_has_p_seq(const struct weft_rec *r);
+
+/* gotrace_event.c */
+bool gt_ready(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
+void gt_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
+/* gotrace_repair.c: make the model fit, then apply it, if there is still something to be said. */
+void gt_force(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
+
+#endif

@@ -1,0 +1,160 @@
+/* gotrace_live.c - reading the recorder's rings over and over, for one trace.
+ *
+ * First who lives is looked at, then the rings, so that whoever did nothing in between is what it was seen as.  From
+ * then on the rings are read up to LATE before now: threads that are about to write a record have done so by then. */
+#include "gotrace_live.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define SECOND INT64_C(1000000000)
+#define LATE (SECOND / 50)
+
+struct gotrace_live {
+	struct gotrace *t;
+	int64_t from, end;
+	enum { LOOKS, RUNS, ENDS, OVER } phase;
+	struct weft_snapshot *snap;
+	struct weft_recs *recs; /* taken, not all written */
+	int64_t until;          /* of the writing that is under way */
+};
+
+static int64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * SECOND + ts.tv_nsec;
+}
+
+struct gotrace_live *gotrace_live_new(const struct gotrace_opts *opts, int64_t end)
+{
+	struct gotrace_live *l = calloc(1, sizeof *l);
+	struct gotrace_opts with = *opts;
+
+	if (!l)
+		return NULL;
+	l->from = with.from = clock_now();
+	l->end = end;
+	l->t = gotrace_new(&with);
+	l->snap = weft_snapshot_parked();
+	if (l->t && l->snap)
+		return l;
+	gotrace_live_free(l);
+	return NULL;
+}
+
+void gotrace_live_free(struct gotrace_live *l)
+{
+	if (!l)
+		return;
+	weft_snapshot_free(l->snap);
+	weft_recs_free(l->recs);
+	gotrace_free(l->t);
+	free(l);
+}
+
+void gotrace_live_finish(struct gotrace_live *l)
+{
+	if (l->phase == RUNS)
+		l->phase = ENDS;
+	else if (l->phase == LOOKS)
+		l->end = l->from;
+}
+
+struct gotrace *gotrace_live_trace(struct gotrace_live *l)
+{
+	return l->t;
+}
+
+bool gotrace_live_names(const struct gotrace_live *l)
+{
+	return l->phase == ENDS;
+}
+
+static int look_at_threads(struct gotrace *t)
+{
+	size_t cap = weft_read_sched_ms(NULL, 0) + 64, n;
+	struct weft_sched_m *ms = calloc(cap, sizeof *ms);
+	struct weft_sched s;
+
+	if (!ms)
+		return -ENOMEM;
+	weft_read_sched(&s);
+	for (int i = 0; i < s.n; i++)
+		if (s.p[i].status != WEFT_P_RETIRED)
+			gotrace_proc(t, i);
+	gotrace_procs(t, s.maxprocs);
+	n = weft_read_sched_ms(ms, cap);
+	for (size_t i = 0; i < n && i < cap; i++)
+		gotrace_thread(t, &ms[i]);
+	free(ms);
+	return 0;
+}
+
+static int look(struct gotrace_live *l, int64_t budget)
+{
+	struct weft_goroutine w;
+
+	while (weft_snapshot_next(l->snap, &w)) {
+		gotrace_goroutine(l->t, &w);
+		if (clock_now() >= budget)
+			return GOTRACE_LIVE_MORE;
+	}
+	weft_snapshot_free(l->snap);
+	l->snap = NULL;
+	if (look_at_threads(l->t) < 0)
+		return -ENOMEM;
+	l->recs = weft_recs_read(l->from - GOTRACE_BEFORE);
+	if (!l->recs)
+		return -ENOMEM;
+	gotrace_begin(l->t, l->recs);
+	l->until = l->from;
+	l->phase = RUNS;
+	return GOTRACE_LIVE_MORE;
+}
+
+static int run(struct gotrace_live *l, int64_t budget)
+{
+	int64_t now = clock_now();
+	int rc;
+
+	if (!l->recs) {
+		l->recs = weft_recs_read(gotrace_next(l->t) - GOTRACE_BEFORE);
+		if (!l->recs)
+			return -ENOMEM;
+		gotrace_take(l->t, l->recs);
+		l->until = now - LATE < l->end ? now - LATE : l->end;
+	}
+	rc = gotrace_write(l->t, l->until, budget);
+	if (rc)
+		return rc < 0 ? rc : GOTRACE_LIVE_MORE;
+	weft_recs_free(l->recs);
+	l->recs = NULL;
+	if (l->until < l->end && !gotrace_full(l->t))
+		return GOTRACE_LIVE_WAIT;
+	l->phase = ENDS;
+	return GOTRACE_LIVE_MORE;
+}
+
+int gotrace_live_step(struct gotrace_live *l, int64_t budget)
+{
+	int rc;
+
+	switch (l->phase) {
+	case LOOKS:
+		return look(l, budget);
+	case RUNS:
+		return run(l, budget);
+	case ENDS:
+		rc = gotrace_end(l->t, budget);
+		if (rc)
+			return rc < 0 ? rc : GOTRACE_LIVE_MORE;
+		l->phase = OVER;
+		break;
+	case OVER:
+		break;
+	}
+	return GOTRACE_LIVE_OVER;
+}

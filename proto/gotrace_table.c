@@ -1,0 +1,242 @@
+/* gotrace_table.c - strings and stacks of a trace: each is named once, by a small number, and written at the end.
+ *
+ * Only then are addresses turned into words, so a trace that lasts costs no more than what is new in it.  A reader
+ * takes an address for the identity of a frame: functions that are inlined at one address get made-up ones. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame.h"
+#include "gotrace_impl.h"
+#include "pprof.h"
+
+#define SECTION 49152    /* a stack of GT_FRAMES_MAX frames fits into what is left to GT_BATCH_MAX */
+#define INLINED_SHIFT 48 /* above any address of a process */
+#define SECTION_STRING (GT_BATCH_MAX - GT_STRING_MAX - 32)
+
+struct gt_string {
+	const char *s;
+	uint32_t len;
+};
+enum stack_kind {
+	STACK_TABLE, /* value: id in the runtime's table */
+	STACK_START, /* value: a start function */
+	STACK_PSEUDO /* value: PPROF_PC_ */,
+	STACK_PCS, /* pc */
+};
+struct gt_stack {
+	enum stack_kind kind;
+	uint32_t n;
+	bool exact;
+	uint64_t value;
+	const uint64_t *pc;
+};
+
+/* --- Strings ---------------------------------------------------------------------------------------- */
+
+static bool same_string(const void *user, uint32_t ref, const void *key)
+{
+	const struct gt_string *a = &((const struct gotrace *)user)->string[ref], *b = key;
+
+	return a->len == b->len && memcmp(a->s, b->s, a->len) == 0;
+}
+
+/* Of what is too long, the end: it tells paths apart. */
+uint64_t gt_string(struct gotrace *t, const char *s)
+{
+	size_t len = strlen(s);
+	struct gt_string key = { len > GT_STRING_MAX ? s + len - GT_STRING_MAX : s,
+				 (uint32_t)(len > GT_STRING_MAX ? GT_STRING_MAX : len) };
+	uint64_t hash = hash_bytes(0, key.s, key.len);
+	uint32_t ref;
+
+	if (!key.len)
+		return 0;
+	ref = index_find(&t->strings, hash, same_string, t, &key);
+	if (ref != INDEX_NONE)
+		return ref + 1;
+	key.s = arena_copy(&t->arena, key.s, key.len);
+	if (!key.s || array_room(&t->string, t->n_strings, &t->cap_strings, sizeof *t->string) < 0 ||
+	    index_add(&t->strings, hash, t->n_strings) < 0) {
+		t->failed = 1;
+		return 0;
+	}
+	t->string[t->n_strings] = key;
+	return ++t->n_strings;
+}
+
+/* --- Stacks ------------------------------------------------------------------------------------------- */
+
+static bool same_stack(const void *user, uint32_t ref, const void *key)
+{
+	const struct gt_stack *a = &((const struct gotrace *)user)->stack[ref], *b = key;
+
+	return a->kind == b->kind && a->value == b->value && a->n == b->n && a->exact == b->exact &&
+	       (!a->n || memcmp(a->pc, b->pc, a->n * sizeof *a->pc) == 0);
+}
+
+static uint64_t put(struct gotrace *t, struct gt_stack key)
+{
+	uint64_t hash = hash_bytes(hash_u64((uint64_t)key.kind, key.value), key.pc, key.n * sizeof *key.pc);
+	uint32_t ref = index_find(&t->stacks, hash, same_stack, t, &key);
+
+	if (ref != INDEX_NONE)
+		return ref + 1;
+	if (key.n && !(key.pc = arena_copy(&t->arena, key.pc, key.n * sizeof *key.pc)))
+		goto failed;
+	if (array_room(&t->stack, t->n_stacks, &t->cap_stacks, sizeof *t->stack) < 0 ||
+	    index_add(&t->stacks, hash, t->n_stacks) < 0)
+		goto failed;
+	t->stack[t->n_stacks] = key;
+	return ++t->n_stacks;
+failed:
+	t->failed = 1;
+	return 0;
+}
+
+uint64_t gt_stack_id(struct gotrace *t, uint32_t id)
+{
+	return id && !t->opts.no_stacks ? put(t, (struct gt_stack){ .kind = STACK_TABLE, .value = id }) : 0;
+}
+
+uint64_t gt_stack_start(struct gotrace *t, uint64_t fn)
+{
+	return fn ? put(t, (struct gt_stack){ .kind = STACK_START, .value = fn }) : 0;
+}
+
+uint64_t gt_stack_scheduler(struct gotrace *t)
+{
+	return t->opts.no_stacks ? 0 : put(t, (struct gt_stack){ .kind = STACK_PSEUDO, .value = PPROF_PC_SCHED });
+}
+
+/* Without stacks, or without its own, at least what it was started with. */
+uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w)
+{
+	if (t->opts.no_stacks || w->depth <= 0)
+		return gt_stack_start(t, w->start);
+	return put(t, (struct gt_stack){ .kind = STACK_PCS,
+					 .n = (uint32_t)w->depth,
+					 .exact = (w->flags & WEFT_GF_EXACT) != 0,
+					 .pc = w->pc });
+}
+
+/* --- Writing -------------------------------------------------------------------------------------------- */
+
+static int calls_of(const struct gt_stack *s, uint64_t *call)
+{
+	uint64_t pc[WEFT_STACK_MAX];
+
+	switch (s->kind) {
+	case STACK_TABLE:
+		return frame_calls(pc, weft_read_stack((uint32_t)s->value, pc, WEFT_STACK_MAX), false, call);
+	case STACK_PCS:
+		return frame_calls(s->pc, (int)s->n, s->exact, call);
+	default:
+		call[0] = s->value;
+		return 1;
+	}
+}
+
+struct wire_frame {
+	uint64_t pc, func, file, line;
+};
+
+static struct wire_frame wire_frame(struct gotrace *t, const struct frame *f, uint64_t pc, int inner)
+{
+	char hex[32];
+	int line = f->line ? f->line : f->start_line;
+
+	snprintf(hex, sizeof hex, "0x%llx", (unsigned long long)pc);
+	return (struct wire_frame){ pc | (uint64_t)inner << INLINED_SHIFT, gt_string(t, f->named ? f->name : hex),
+				    gt_string(t, f->file), (uint64_t)(line > 0 ? line : 0) };
+}
+
+/* The user's frames, innermost first; internal ones only where they don't lead, unless there are no others.  Beyond
+ * GT_FRAMES_MAX the last place is the root's. */
+static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, struct wire_frame *out)
+{
+	int k = 0;
+
+	for (int i = 0; i < n; i++) {
+		struct frames v = frames_at(call[i]);
+
+		for (int j = 0; j < v.n; j++) {
+			if (v.f[j].root || (!all && !k && v.f[j].internal))
+				continue;
+			out[k < GT_FRAMES_MAX ? k++ : k - 1] = wire_frame(t, &v.f[j], call[i], v.n - 1 - j);
+		}
+	}
+	return k;
+}
+
+static void write_stack(struct gotrace *t, uint32_t i, const uint64_t *call, int n)
+{
+	struct wire_frame f[GT_FRAMES_MAX];
+	int k = choose(t, call, n, false, f);
+
+	if (!k)
+		k = choose(t, call, n, true, f);
+	if (!t->section.len)
+		gt_varint(&t->section, GT_EV_STACKS);
+	gt_varint(&t->section, GT_EV_STACK);
+	gt_varint(&t->section, i + 1);
+	gt_varint(&t->section, (uint64_t)k);
+	for (int j = 0; j < k; j++) {
+		gt_varint(&t->section, f[j].pc);
+		gt_varint(&t->section, f[j].func);
+		gt_varint(&t->section, f[j].file);
+		gt_varint(&t->section, f[j].line);
+	}
+	if (t->section.len >= SECTION)
+		gt_section(t);
+}
+
+/* 1: time is up. */
+static int write_stacks(struct gotrace *t, int64_t budget)
+{
+	for (; t->at_stack < t->n_stacks; t->at_stack++) {
+		uint64_t call[WEFT_STACK_MAX];
+		int n = calls_of(&t->stack[t->at_stack], call);
+
+		for (int i = 0; i < n; i++)
+			if (frames_prepare(call[i], budget) > 0)
+				return 1;
+		write_stack(t, t->at_stack, call, n);
+	}
+	if (t->section.len)
+		gt_section(t);
+	return 0;
+}
+
+static void write_strings(struct gotrace *t)
+{
+	for (uint32_t i = 0; i < t->n_strings; i++) {
+		if (!t->section.len)
+			gt_varint(&t->section, GT_EV_STRINGS);
+		gt_varint(&t->section, GT_EV_STRING);
+		gt_varint(&t->section, i + 1);
+		gt_varint(&t->section, t->string[i].len);
+		buf_add(&t->section, t->string[i].s, t->string[i].len);
+		if (t->section.len >= SECTION_STRING)
+			gt_section(t);
+	}
+	if (t->section.len)
+		gt_section(t);
+}
+
+int gt_tables(struct gotrace *t, int64_t budget)
+{
+	if (write_stacks(t, budget) > 0)
+		return 1;
+	write_strings(t);
+	return t->failed || t->section.failed ? -ENOMEM : 0;
+}
+
+void gt_tables_free(struct gotrace *t)
+{
+	free(t->string);
+	free(t->stack);
+	index_free(&t->strings);
+	index_free(&t->stacks);
+}

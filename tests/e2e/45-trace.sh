@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# The execution trace through `go tool trace`: valid under load, several at once, with the filters; waits of known
+# lengths read what they are; each page of the viewer has something to show.
+# shellcheck source=../lib/e2e.sh
+. "$(dirname "$0")/../lib/e2e.sh"
+need_go
+need_plugins traced
+
+# parsed FILE: the events of a trace in FILE.txt; the status says whether it is one.
+parsed() { go tool trace -d=parsed "$1" >"$1.txt" 2>"$T/trace.err"; }
+is_trace() { # WHAT FILE
+	if parsed "$2"; then ok "$1"; else fail "$1" "$(head -c 2000 "$T/trace.err")"; fi
+}
+# mean KIND FILE FUNCTION: of the waits on stacks with FUNCTION in one of the tool's profiles, in ms.
+mean() {
+	go tool trace -pprof="$1" "$2" >"$T/$1.pb" 2>/dev/null
+	pprof -raw -focus="$3" "$T/$1.pb" | awk '/^Samples:/ { on = 1; next } /^Locations/ { exit }
+		on && /^ *[0-9]+ +[0-9]+:/ { sub(/:/, ""); n += $1; ns += $2 } END { print n ? ns / n / 1e6 : 0 }'
+}
+
+config "$(jq -n --arg here "$B/e2e/plugins" --arg path "$B/plugins" '{ plugins: { path: $here }, runtime: { maxprocs: 4 },
+	instances: [ { name: "traced", plugin: "traced.so" },
+		{ name: "contend", plugin: ($path + "/contend.so"), config: { pause: "1ms" } },
+		{ name: "timers", plugin: ($path + "/timers.so"), config: { tickers: 20 } } ] }')"
+weftd_start
+get '/debug/pprof/trace?seconds=1'
+eq "it is served" "$CODE" 200
+has "as a file" "$HEAD" '^Content-Disposition: attachment; filename="trace"'
+cp "$BODY" "$T/trace"
+is_trace "go tool trace reads it" "$T/trace"
+
+# Go's tools before 1.26 let a wait last until the next event with a stack: ours have one each.
+between "a byte every 10 ms is waited for that long" "$(mean net "$T/trace" traced_reader)" 9.9 $((11 + 10 * E2E_SLOW))
+between "a section of 2 ms lasts 2 ms" "$(mean syscall "$T/trace" traced_section)" 1.9 $((3 + 10 * E2E_SLOW))
+go tool trace -pprof=sync "$T/trace" 2>/dev/null >"$T/sync.pb" && pprof -top "$T/sync.pb" >"$T/sync"
+has "waits for locks by what was called" "$T/sync" 'weft_lock$'
+has "a sleep is called that" "$T/trace.txt" 'Reason="sleep"'
+has "children are made and end" "$T/trace.txt" 'NotExist->Runnable'
+has "who says nothing is there from the start" "$T/trace.txt" 'traced_silent'
+
+# Four at once, short and long, with whatever there is to choose.
+names=(all bare mine one short)
+queries=(seconds=0.5 'seconds=0.3&stacks=0' 'seconds=0.4&instance=contend' "seconds=0.3&g=$(
+	sed -nE 's/.*GoID=([0-9]+) Running->Waiting Reason="network".*/\1/p' "$T/trace.txt" | head -n 1)" 'seconds=10&max_bytes=20000')
+clients=()
+for i in "${!names[@]}"; do
+	curl -s -o "$T/${names[i]}" "$URL/debug/pprof/trace?${queries[i]}" &
+	clients+=("$!")
+done
+wait "${clients[@]}"
+for name in "${names[@]}"; do
+	is_trace "with others: $name" "$T/$name"
+done
+has_not "stacks=0 has none of waits" "$T/bare.txt" 'weft_sleep'
+has "instance= has its own" "$T/mine.txt" 'want_mutex'
+has_not "instance= has no others'" "$T/mine.txt" 'traced_'
+eq "g= has one" "$(grep -o 'GoID=[0-9]*' "$T/one.txt" | sort -u | wc -l)" 1
+between "max_bytes= ends it" "$(stat -c %s "$T/short")" 20000 80000
+
+for q in g=0 g=x stacks=2 max_bytes=-1 seconds=1000000; do
+	get "/debug/pprof/trace?$q"
+	eq "$q is refused" "$CODE" 400
+done
+get /debug/pprof/
+has "it is on the index page" "$BODY" '"trace\?seconds='
+
+# The viewer's pages.
+BROWSER=/bin/true go tool trace -http=127.0.0.1:0 "$T/trace" >"$T/viewer" 2>&1 &
+STARTED+=("$!")
+check "the viewer opens it" wait_until 60 grep -q 'listening on' "$T/viewer"
+VIEWER=$(sed -nE 's/.*listening on (http:[^ ]*).*/\1/p' "$T/viewer")
+page() { # PATH PATTERN
+	local code
+	code=$(curl -s -m 60 -o "$T/page" -w '%{http_code}' "$VIEWER$1")
+	eq "$1" "$code" 200
+	has "$1 shows $2" "$T/page" "$2"
+}
+page / 'View trace'
+page /trace 'trace_viewer_full'
+page /jsontrace 'traced_section'
+page '/jsontrace?view=thread' 'traced_section'
+page /goroutines 'traced_parent'
+page '/goroutine?name=traced_sleeper' 'Block time \(sleep\)'
+page '/io?raw=1' .
+page '/block?raw=1' .
+page '/syscall?raw=1' .
+page '/sched?raw=1' .
+page /usertasks 'Tasks'
+page /userregions 'Regions'
+page /mmu 'MMU'
+page '/mmu?mode=plot&flags=stw' 'curve'
+weftd_stop TERM
+
+config "$(jq '.http.endpoints.trace = false' "$CONFIG")"
+weftd_start
+get /debug/pprof/trace
+eq "it can be switched off" "$CODE" 403
+has "in words" "$BODY" 'http.endpoints.trace is false'
+get /debug/pprof/
+has_not "then the index page has none" "$BODY" '"trace\?'
+weftd_stop TERM
+finish

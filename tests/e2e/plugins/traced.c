@@ -1,0 +1,85 @@
+/* traced.c - waits whose lengths are known, for the execution trace: each goes on for as long as the instance. */
+#include <unistd.h>
+
+#include <weft.h>
+
+struct traced {
+	int pipe[2];
+};
+
+static bool over(void)
+{
+	return weft_ctx_err(weft_ctx_self()) != 0;
+}
+
+__attribute__((noinline)) static void traced_sleeper(void *arg)
+{
+	(void)arg;
+	while (!over())
+		weft_sleep(10 * WEFT_MS);
+}
+
+/* A byte each 10 ms, and who waits for it. */
+__attribute__((noinline)) static void traced_writer(void *arg)
+{
+	struct traced *t = arg;
+
+	while (weft_sleep(10 * WEFT_MS) == 0)
+		(void)weft_write(t->pipe[1], "x", 1);
+}
+
+__attribute__((noinline)) static void traced_reader(void *arg)
+{
+	struct traced *t = arg;
+	char c;
+
+	while (!over())
+		(void)weft_read(t->pipe[0], &c, 1);
+}
+
+__attribute__((noinline)) static void traced_section(void *arg)
+{
+	(void)arg;
+	while (weft_sleep(5 * WEFT_MS) == 0)
+		WEFT_BLOCKING
+		{
+			usleep(2000);
+		}
+}
+
+static void traced_child(void *arg)
+{
+	(void)arg;
+}
+
+__attribute__((noinline)) static void traced_parent(void *arg)
+{
+	(void)arg;
+	while (weft_sleep(WEFT_MS) == 0)
+		weft_go(traced_child, NULL);
+}
+
+/* It says nothing at all: in every window from end to end. */
+__attribute__((noinline)) static void traced_silent(void *arg)
+{
+	const weft_ctx *ctx = weft_ctx_self();
+
+	(void)arg;
+	while (weft_ctx_err(ctx) == 0)
+		;
+}
+
+static int traced_run(void *state)
+{
+	static const weft_fn fns[] = { traced_sleeper, traced_writer, traced_reader,
+				       traced_section, traced_parent, traced_silent };
+	struct traced *t = state;
+	int rc = pipe(t->pipe) < 0 ? -errno : 0;
+
+	for (size_t i = 0; rc == 0 && i < sizeof fns / sizeof *fns; i++)
+		rc = weft_go(fns[i], t);
+	return rc;
+}
+
+WEFT_PLUGIN(.name = "traced", .version = "1", .about = "waits of known lengths", .state_size = sizeof(struct traced),
+	    .run = traced_run);
