@@ -114,11 +114,9 @@ struct gotrace {
 void gt_varint(struct buf *b, uint64_t v);
 void gt_head(struct gotrace *t);
 /* An event in m's stream, at t->now, which it moves on. */
-void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, int n, const uint64_t *args);
-#define GT_EVENT(t, m, id, ...)                                                                                        \
-	gt_event((t), (m), (id), (int)(sizeof((uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t)),                        \
-		 (uint64_t[]){ __VA_ARGS__ })
-#define GT_EVENT0(t, m, id) gt_event((t), (m), (id), 0, NULL)
+void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args);
+#define GT_EVENT(t, m, id, ...) gt_event((t), (m), (id), (const uint64_t[4]){ __VA_ARGS__ })
+#define GT_EVENT0(t, m, id) gt_event((t), (m), (id), NULL)
 void gt_flush(struct gotrace *t, struct gt_m *m);
 /* A batch of nobody's from t->section, which it empties. */
 void gt_section(struct gotrace *t);

@@ -51,7 +51,14 @@ void gt_flush(struct gotrace *t, struct gt_m *m)
 	buf_free(&m->b);
 }
 
-void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, int n, const uint64_t *args)
+/* How many arguments each has, beside the time. */
+static const uint8_t arity[64] = {
+	[GT_EV_PROCS_CHANGE] = 2, [GT_EV_PROC_START] = 2, [GT_EV_PROC_STEAL] = 3,       [GT_EV_PROC_STATUS] = 2,
+	[GT_EV_GO_CREATE] = 3,    [GT_EV_GO_START] = 2,   [GT_EV_GO_STOP] = 2,          [GT_EV_GO_BLOCK] = 2,
+	[GT_EV_GO_UNBLOCK] = 3,   [GT_EV_GO_STATUS] = 3,  [GT_EV_GO_SYSCALL_BEGIN] = 2, [GT_EV_GO_STATUS_STACK] = 4,
+};
+
+void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args)
 {
 	int64_t now = t->now++;
 	size_t before;
@@ -63,7 +70,7 @@ void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, int n, const uint6
 	before = m->b.len;
 	byte(&m->b, id);
 	gt_varint(&m->b, (uint64_t)(now - m->last));
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < arity[id]; i++)
 		gt_varint(&m->b, args[i]);
 	m->last = now;
 	t->n_bytes += m->b.len - before;

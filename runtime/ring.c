@@ -106,12 +106,14 @@ static bool is_mine(const struct rt_chunk *c, const struct m *m)
 	return c && c->owner == m && ld(&c->tid) == ld(&m->tid) && ld(&c->n) < RT_CHUNK_RECS;
 }
 
-/* The chunk that m is to write next, NULL: none is free.  Under lock. */
-static struct rt_chunk *take(struct m *m)
+/* The chunk that m is to write next, NULL: none is free; *fresh: with another's records, to be thrown away.  Under
+ * lock. */
+static struct rt_chunk *take(struct m *m, bool *fresh)
 {
 	struct rt_chunk *c = is_mine(m->last_chunk, m) ? m->last_chunk : NULL;
 	uint32_t n;
 
+	*fresh = !c;
 	if (c) {
 		c->producer = m;
 		return c;
@@ -126,8 +128,7 @@ static struct rt_chunk *take(struct m *m)
 	if (n && ld(&c->rec[n - 1].tsc) > lost_tsc)
 		lost_tsc = ld(&c->rec[n - 1].tsc);
 	n_recycled += n;
-	c->owner = NULL; /* until it is m's */
-	c->producer = m;
+	c->owner = c->producer = m;
 	return c;
 }
 
@@ -141,7 +142,6 @@ static void renew(struct rt_chunk *c, struct m *m)
 	st(&c->first_index, m->rec_index);
 	st(&c->first_tsc, m->tsc);
 	st_rel(&c->generation, ld(&c->generation) + 1);
-	c->owner = m;
 	m->rec_index += RT_CHUNK_RECS;
 }
 
@@ -149,13 +149,14 @@ static void renew(struct rt_chunk *c, struct m *m)
 bool rt_rec_more(struct m *m)
 {
 	struct rt_chunk *c;
+	bool fresh;
 
 	if (!rt_rec_on)
 		return false;
 	rt_lock(&lock);
 	if (m->chunk)
 		let_go(m->chunk);
-	c = take(m);
+	c = take(m, &fresh);
 	rt_unlock(&lock);
 	m->chunk = c;
 	if (!c) {
@@ -163,7 +164,7 @@ bool rt_rec_more(struct m *m)
 		add(&n_dropped, 1);
 		return false;
 	}
-	if (c->owner != m)
+	if (fresh)
 		renew(c, m);
 	m->rec_at = c->rec + ld(&c->n);
 	m->rec_end = c->rec + RT_CHUNK_RECS;

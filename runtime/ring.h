@@ -27,7 +27,7 @@ struct rt_chunk {
 	/* The pool's list by when they were let go; CHUNK lock */
 	struct rt_chunk *older, *newer;
 	struct m *producer; /* NULL: nobody writes */
-	struct m *owner;    /* whose records these are; by the producer, else under the lock */
+	struct m *owner;    /* whose records these are */
 	struct rt_rec rec[RT_CHUNK_RECS];
 };
 _Static_assert(sizeof(struct rt_chunk) == 8192, "chunks are 8 KiB");
