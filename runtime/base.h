@@ -55,6 +55,16 @@ struct p;
 #define RT_COLD __attribute__((noinline, cold))
 #define RT_NOSAN __attribute__((no_sanitize("address", "thread", "undefined")))
 
+/* Text of n bytes is to be cut to at most `most`: where, so as not to end within a UTF-8 sequence. */
+static inline size_t rt_text_cut(const char *text, size_t n, size_t most)
+{
+	if (n <= most)
+		return n;
+	while (most > 0 && ((unsigned char)text[most] & 0xc0) == 0x80)
+		most--;
+	return most;
+}
+
 void rt_fatal(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2))); /* fatal.c */
 
 #if RT_CHECKS

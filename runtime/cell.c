@@ -21,6 +21,8 @@ static struct {
 } shared[RT_CELL_KINDS] = {
 	[RT_CELL_CTX] = { .lock = RT_LOCK_INIT(CELL) },
 	[RT_CELL_TIMER] = { .lock = RT_LOCK_INIT(CELL) },
+	[RT_CELL_TASK] = { .lock = RT_LOCK_INIT(CELL) },
+	[RT_CELL_REGIONS] = { .lock = RT_LOCK_INIT(CELL) },
 };
 
 _Static_assert(sizeof(struct weft_ctx) <= RT_CELL_SIZE, "a context fits a cell");

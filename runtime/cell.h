@@ -7,6 +7,8 @@
 enum rt_cell_kind {
 	RT_CELL_CTX,
 	RT_CELL_TIMER,
+	RT_CELL_TASK,
+	RT_CELL_REGIONS,
 	RT_CELL_KINDS,
 };
 #define RT_CELL_SIZE 256u

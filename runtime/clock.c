@@ -89,13 +89,16 @@ uint64_t rt_ns_span_tsc(int64_t ns)
 	return mul_shift((uint64_t)ns, ld(&scales[ld_acq(&current) % 4].inverse));
 }
 
+/* 0 for what was before the counter began: it may be younger than the clock. */
 uint64_t rt_ns_to_tsc(int64_t ns)
 {
 	struct scale s = scale_now();
+	uint64_t before;
 
 	if (ns >= s.ns)
 		return s.tsc + mul_shift((uint64_t)(ns - s.ns), s.inverse);
-	return s.tsc - mul_shift((uint64_t)(s.ns - ns), s.inverse);
+	before = mul_shift((uint64_t)(s.ns - ns), s.inverse);
+	return before < s.tsc ? s.tsc - before : 0;
 }
 
 /* A pair read close together: the best of a few tries, as a hypervisor may stop us in between. */

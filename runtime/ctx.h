@@ -6,7 +6,7 @@
 #include "lock.h"
 
 /* What an instance may forget to free (owned.c), embedded in the thing. */
-enum rt_owned_kind { RT_OWNED_CHAN, RT_OWNED_TIMER, RT_OWNED_GROUP };
+enum rt_owned_kind { RT_OWNED_CHAN, RT_OWNED_TIMER, RT_OWNED_GROUP, RT_OWNED_TASK };
 struct rt_owned {
 	struct rt_owned *next, **link; /* link NULL: on no list any more */
 	struct weft_inst *inst;        /* NULL: nobody's; constant, as are the others */

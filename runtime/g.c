@@ -176,6 +176,9 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	if (self) {
 		uint64_t labels = ld(&self->labels);
 
+		if (unlikely(self->extras & RT_EXTRA_TASK) && ld(&self->inst) == inst)
+			rt_task_birth(g, self->task);
+
 		st(&g->labels, likely(!labels) ? 0 : rt_labels_ref(labels));
 		m->tsc = rt_rec_on ? rt_tsc() : m->tsc;
 		st(&g->since_tsc, m->tsc);
@@ -222,9 +225,10 @@ static RT_COLD void extras_end(struct g *g)
 
 	if (g->extras & RT_EXTRA_LOCALS)
 		rt_locals_end(g);
-	if (g->extras & RT_EXTRA_CTX) {
+	if (g->extras & (RT_EXTRA_CTX | RT_EXTRA_TASK | RT_EXTRA_REGIONS)) {
 		m = rt_enter(rt_self());
 		rt_ctx_exit(m, g);
+		rt_task_exit(m, g);
 		rt_leave(m);
 	}
 }
@@ -375,6 +379,7 @@ void rt_purge(void)
 					rt_labels_exit(g);
 				rt_locals_drop(g);
 				rt_ctx_exit(NULL, g);
+				rt_task_exit(NULL, g);
 				sane_death(g);
 				add(&ld(&g->inst)->shard[WEFT_MAXPROCS_LIMIT].deaths, 1);
 				st(&g->id, 0);

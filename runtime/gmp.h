@@ -91,9 +91,14 @@ struct g {
 	/* The number of its latest wait that more than goroutines can end, written before that is published: with a
 	 * deadline, or a select that names the end of the instance (deadlock.c) */
 	_Atomic uint64_t timed;
+	/* Own goroutine, while extras says so: task.c */
+	struct weft_task *task;
+	struct rt_regions *regions;
 };
 #define RT_EXTRA_CTX 1u
 #define RT_EXTRA_LOCALS 2u
+#define RT_EXTRA_TASK 4u    /* task is set */
+#define RT_EXTRA_REGIONS 8u /* regions is */
 
 /* Slots.  G lies at the top of its slot, the stack right below it; both are shifted down by a colour
  * so that the hot lines of neighbours do not meet in one cache set. */
@@ -274,6 +279,7 @@ struct p {
 	} free_big[RT_CLASSES - 1];      /* likewise, of the larger classes */
 	uint64_t mark_birth, mark_death; /* tsc: when the next stack may be measured (highwater.c) */
 	struct rt_cells cells[RT_CELL_KINDS];
+	uint64_t tasks; /* begun here (task.c) */
 
 	/* Owner writes, sysmon reads: has anything happened since? */
 	_Atomic uint64_t tick;     /* switches */

@@ -27,6 +27,8 @@ static int start_all(void)
 	rt_clock_start();
 	rc = rt_stacktab_start();
 	if (rc == 0)
+		rc = rt_names_start();
+	if (rc == 0)
 		rc = rt_prof_start();
 	if (rc == 0)
 		rc = weft_host_scan_modules();

@@ -261,11 +261,8 @@ void rt_labels_drop(struct g *g)
 /* Copy at most cap - 1 bytes, not ending within a UTF-8 sequence; pad with NULs. */
 static void copy_text(char *out, size_t cap, const char *text)
 {
-	size_t n = strnlen(text, cap);
+	size_t n = rt_text_cut(text, strnlen(text, cap), cap - 1);
 
-	if (n == cap)
-		for (n = cap - 1; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--)
-			;
 	memcpy(out, text, n);
 	memset(out + n, 0, cap - n);
 }
@@ -433,6 +430,11 @@ RT_NOSAN bool rt_labels_copy(uint64_t name, struct weft_labels *out)
 		return false;
 	out->n = (int)n;
 	return true;
+}
+
+bool weft_read_labels(uint64_t slot, uint32_t generation, struct weft_labels *out)
+{
+	return slot < SLOTS_MAX && rt_labels_copy((uint64_t)generation << SLOT_BITS | slot, out);
 }
 
 void rt_label_counters(struct weft_counters *out)

@@ -16,13 +16,10 @@ static _Atomic uint64_t n_cut;
  * at the end. */
 static void tidy(char *text, size_t wanted)
 {
-	size_t n = wanted;
+	size_t n = rt_text_cut(text, wanted, LINE_BYTES);
 
-	if (wanted > LINE_BYTES) {
-		for (n = LINE_BYTES; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--)
-			;
+	if (n < wanted)
 		(void)add(&n_cut, 1);
-	}
 	while (n > 0 && text[n - 1] == '\n')
 		n--;
 	text[n] = 0;

@@ -1,6 +1,6 @@
 /* owned.c - what an instance has made and did not free: freed with it.
  *
- * Channels, timers and error groups stand on a list of the P they were made on (shard of the instance, under its
+ * Channels, timers, error groups and tasks stand on a list of the P they were made on (shard of the instance, under its
  * lock of rank CTXS), as families of contexts do (ctx.c); so no lock is shared by workers.  Descriptors name their
  * instance in their record (netpoll.c), keys of goroutine-local values in theirs (local.c).  What a thread makes
  * that is in no instance is nobody's.
@@ -76,6 +76,9 @@ static void free_owned(struct rt_owned *o)
 		break;
 	case RT_OWNED_GROUP:
 		rt_group_drop(o);
+		break;
+	case RT_OWNED_TASK:
+		rt_task_drop(o);
 		break;
 	}
 }

@@ -22,6 +22,7 @@ struct rt_rec {
 	_Atomic uint64_t subject_pid; /* subject:48 | pid:16 (0xffff: no P) */
 	_Atomic uint64_t stack_seq;   /* seq:32 of the goroutine or P it is about, never reset | stack id:32 */
 };
+#define RT_TEXT_BYTES 14 /* of a TEXT record: its subject, stack and seq; flags: which part, from 0 */
 _Static_assert(sizeof(struct rt_rec) == 32, "record layout");
 
 #endif

@@ -187,13 +187,23 @@ struct rt_chunk *rt_rec_chunks(size_t *n)
 	return chunks;
 }
 
-void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq)
+struct m *rt_foreign_begin(struct p *p)
 {
 	rt_lock(&foreign_lock);
 	foreign_m.tsc = rt_tsc();
 	st(&foreign_m.p, p);
-	rt_record(&foreign_m, ev, 0, 0, subject, stack, seq);
+	return &foreign_m;
+}
+
+void rt_foreign_end(void)
+{
 	rt_unlock(&foreign_lock);
+}
+
+void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq)
+{
+	rt_record(rt_foreign_begin(p), ev, 0, 0, subject, stack, seq);
+	rt_foreign_end();
 }
 
 /* Who takes the M's P takes its chunk as well, but not while in_rt says that the goroutine is in the runtime (the
@@ -210,11 +220,8 @@ void rt_record_anywhere(enum rt_event ev, struct g *g, uint64_t subject, uint32_
 		m->tsc = rt_tsc();
 		rt_record(m, ev, 0, ld(&g->id), subject, stack, rt_trace_seq(g, 0));
 	} else {
-		rt_lock(&foreign_lock);
-		foreign_m.tsc = rt_tsc();
-		st(&foreign_m.p, NULL);
-		rt_record(&foreign_m, ev, 0, ld(&g->id), subject, stack, rt_trace_seq(g, 0));
-		rt_unlock(&foreign_lock);
+		rt_record(rt_foreign_begin(NULL), ev, 0, ld(&g->id), subject, stack, rt_trace_seq(g, 0));
+		rt_foreign_end();
 	}
 	if (!inside)
 		rt_leave(m);

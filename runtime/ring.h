@@ -13,6 +13,9 @@ void rt_rec_release(struct m *m);
 void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq);
 /* By goroutine g itself, which need not have entered the runtime. */
 void rt_record_anywhere(enum rt_event ev, struct g *g, uint64_t subject, uint32_t stack);
+/* The pseudo M of all that, for several records in a row: stamped, and the caller's alone until the end. */
+struct m *rt_foreign_begin(struct p *p);
+void rt_foreign_end(void);
 void rt_rec_counters(struct weft_counters *out);
 /* For who reads: all chunks, and until when records may be missing there. */
 struct rt_chunk *rt_rec_chunks(size_t *n);

@@ -111,6 +111,38 @@ struct weft_recs *weft_recs_read(int64_t from)
 	return out;
 }
 
+static void text_of(const struct weft_rec *r, char out[RT_TEXT_BYTES])
+{
+	memcpy(out, &r->subject, 6);
+	memcpy(out + 6, &r->stack, 4);
+	memcpy(out + 10, &r->seq, 4);
+}
+
+int weft_rec_text(const struct weft_rec *first, const struct weft_rec *r, char *out, size_t cap)
+{
+	char text[WEFT_TRACE_TEXT + RT_TEXT_BYTES] = "";
+	int n = r->flags;
+	size_t len;
+
+	if (r - first < n || n > (WEFT_TRACE_TEXT + RT_TEXT_BYTES - 1) / RT_TEXT_BYTES)
+		return -1;
+	for (int i = 0; i < n; i++) {
+		const struct weft_rec *part = r - n + i;
+
+		if (part->event != WEFT_EV_TEXT || part->flags != i || part->tid != r->tid ||
+		    part->at + (uint64_t)(n - i) != r->at)
+			return -1;
+		text_of(part, text + i * RT_TEXT_BYTES);
+	}
+	len = strlen(text);
+	if (cap) {
+		len = rt_text_cut(text, len, cap - 1);
+		memcpy(out, text, len);
+		out[len] = 0;
+	}
+	return (int)len;
+}
+
 void weft_recs_free(struct weft_recs *recs)
 {
 	if (recs)

@@ -266,6 +266,7 @@ void rt_disown(struct rt_owned *o); /* it is about to be freed */
 void rt_chan_drop(struct rt_owned *o);
 void rt_timer_drop(struct rt_owned *o);
 void rt_group_drop(struct rt_owned *o);
+void rt_task_drop(struct rt_owned *o);
 /* Everything that instance `number` made and did not free. */
 void rt_fds_free(uint32_t number);
 void rt_locals_free(uint32_t number);
@@ -275,6 +276,11 @@ void rt_ctx_free_all(struct weft_inst *inst);
 
 void rt_locals_end(struct g *g);  /* runs destructors: not in the runtime */
 void rt_locals_drop(struct g *g); /* does not */
+
+/* --- Tasks and regions (task.c) --- */
+
+void rt_task_birth(struct g *g, struct weft_task *t); /* g, about to be born, carries t; NULL: none */
+void rt_task_exit(struct m *m, struct g *g);
 
 /* --- Timers (timer.c) --- */
 

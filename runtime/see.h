@@ -113,6 +113,10 @@ static inline void rt_labels_exit(struct g *g) /* drop what the goroutine holds 
 		rt_labels_drop(g);
 }
 
+/* name.c: what plugins call things in a trace -> a number; NULL and "" are 0 */
+int rt_names_start(void);
+uint32_t rt_name(const char *name);
+
 /* netpoll.c */
 void rt_net_counters(struct weft_counters *out);
 

@@ -11,7 +11,7 @@
  *     itself told to give up.
  *   - What a plugin instance creates belongs to that instance, and what it
  *     did not free is freed with it, after fini: descriptors of weft's own,
- *     timers, contexts, error groups, channels, keys.
+ *     timers, contexts, error groups, channels, keys, tasks.
  *
  * The life of an instance.  Every callback of struct weft_plugin runs on a
  * goroutine of the instance, so it may wait.
@@ -43,8 +43,9 @@
  *
  * C++.  The functions and WEFT_PLUGIN (C++20) can be used from C++; the typed
  * channels and scopes of the second part are GNU C, C++ has weft::locked,
- * weft::labelled, weft::blocking and weft::timeout instead.  An exception must not leave a goroutine's function:
- * it ends the process with a dump that names the goroutine.
+ * weft::labelled, weft::blocking, weft::timeout, weft::region and weft::task
+ * instead.  An exception must not leave a goroutine's function: it ends the
+ * process with a dump that names the goroutine.
  *
  * Thread-locals (__thread, thread_local) belong to the OS thread and change
  * under a goroutine's feet whenever it waits; use state, arguments or labels.
@@ -56,8 +57,8 @@
  * The first part is the ABI: plain functions on opaque types.  The second part
  * (from "Sugar") is inline and adds no symbols.  ABI major 0: no promise yet.
  *
- * Names that are reserved for what comes next: weft_task*, weft_region*,
- * weft_trace*, weft_flight*, weft_metric*, WEFT_REGION.
+ * Names that are reserved for what comes next: weft_trace_start,
+ * weft_trace_stop, weft_flight*, weft_metric*.
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -495,7 +496,7 @@ int weft_set_deadline(int fd, unsigned events, int64_t when);
 /* Close fd and wake who waits on it with -EBADF.  0 or -EBADF.  Of descriptors that are not weft's, too. */
 int weft_close(int fd);
 
-/* --- Seeing: labels, log ------------------------------------------------------ */
+/* --- Seeing: labels, traces, profiles, log ------------------------------------------------------ */
 /*
  * Labels are carried into every profile and inherited by goroutines started
  * meanwhile.  Key and value are copied (cut to 63 and 127 bytes).  A later label
@@ -505,6 +506,46 @@ int weft_close(int fd);
  */
 void weft_label_push(const char *key, const char *value);
 void weft_label_pop(void);
+
+/*
+ * What your code does, for who looks at an execution trace (GET /debug/pprof/trace, go tool trace): tasks are jobs
+ * that may involve many goroutines, regions are stretches of one goroutine's time, log lines are instants.  type and
+ * category are names, of which a process has some thousands at most ("GET /user", not a user's id); they are copied
+ * and cut to 63 bytes, and what comes when there is no room for more of them is called "(other)".
+ *
+ * All of this does nothing while no trace is recorded (runtime.recorder), and on a foreign thread nothing but
+ * weft_trace_on() and weft_task_end().
+ */
+
+/* Is it worth while to make up what would be said? */
+bool weft_trace_on(void);
+
+/*
+ * A task is carried by the goroutine that began it, and by those that are started meanwhile in the same instance;
+ * regions, log lines and further tasks belong to the one carried.  After its end, which any goroutine may tell,
+ * those that carried it carry the one above.  A task handed to a goroutine that ran before is carried between
+ * enter and leave:
+ *
+ *	weft_task *t = weft_task_begin("request");	...	WEFT_IN_TASK(job->task) {
+ *	job->task = t; weft_send(jobs, job);				WEFT_REGION("work") ...
+ *								}
+ *								weft_task_end(job->task);
+ */
+typedef struct weft_task weft_task;
+/* Below the one carried.  NULL: nothing is recorded, or no memory. */
+weft_task *weft_task_begin(const char *type);
+/* Ends the handle as well.  NULL is fine. */
+void weft_task_end(weft_task *t);
+/* Carry t (NULL, or a task of another instance: none).  What was carried before, to be given to weft_task_leave(). */
+weft_task *weft_task_enter(weft_task *t);
+void weft_task_leave(weft_task *before);
+
+/* Regions of one goroutine lie in one another; up to 16 deep, others are left out.  An end too many is ignored. */
+void weft_region_begin(const char *type);
+void weft_region_end(void);
+
+/* One line of text, cut at 256 bytes. */
+void weft_trace_log(const char *category, const char *fmt, ...) WEFT_PRINTF(2, 3);
 
 /*
  * Profiles of your own: which stacks hold something just now - connections, say, or buffers - at
@@ -643,6 +684,26 @@ class labelled
 	labelled(const labelled &) = delete;
 	labelled &operator=(const labelled &) = delete;
 };
+/* weft::region r("resize");  ends with the scope. */
+class region
+{
+      public:
+	explicit region(const char *type) { weft_region_begin(type); }
+	~region() { weft_region_end(); }
+	region(const region &) = delete;
+	region &operator=(const region &) = delete;
+};
+/* weft::task t("request");  ends with the scope. */
+class task
+{
+	weft_task *t_;
+
+      public:
+	explicit task(const char *type) : t_(weft_task_begin(type)) {}
+	~task() { weft_task_end(t_); }
+	task(const task &) = delete;
+	task &operator=(const task &) = delete;
+};
 /* weft::timeout limit(2 * WEFT_SEC);  waits in the scope give up after that; as WEFT_TIMEOUT. */
 class timeout
 {
@@ -757,6 +818,7 @@ struct weft_scope_ {
 	bool once;
 	weft_mutex *lock;
 	weft_ctx *mine, *old;
+	weft_task *task;
 };
 static inline struct weft_scope_ weft_on_lock_(weft_mutex *m)
 {
@@ -776,6 +838,32 @@ static inline void weft_off_label_(struct weft_scope_ *s)
 {
 	(void)s;
 	weft_label_pop();
+}
+static inline struct weft_scope_ weft_on_region_(const char *type)
+{
+	weft_region_begin(type);
+	return (struct weft_scope_){ .once = true };
+}
+static inline void weft_off_region_(struct weft_scope_ *s)
+{
+	(void)s;
+	weft_region_end();
+}
+static inline struct weft_scope_ weft_on_task_(const char *type)
+{
+	return (struct weft_scope_){ .once = true, .task = weft_task_begin(type) };
+}
+static inline void weft_off_task_(struct weft_scope_ *s)
+{
+	weft_task_end(s->task);
+}
+static inline struct weft_scope_ weft_on_in_task_(weft_task *t)
+{
+	return (struct weft_scope_){ .once = true, .task = weft_task_enter(t) };
+}
+static inline void weft_off_in_task_(struct weft_scope_ *s)
+{
+	weft_task_leave(s->task);
 }
 static inline struct weft_scope_ weft_on_timeout_(int64_t ns)
 {
@@ -806,6 +894,10 @@ static inline void weft_off_block_(struct weft_scope_ *s)
 #define WEFT_LOCKED(m) WEFT_SCOPE_(__COUNTER__, weft_on_lock_(m), weft_off_lock_)
 #define WEFT_BLOCKING WEFT_SCOPE_(__COUNTER__, weft_on_block_(), weft_off_block_)
 #define WEFT_LABEL(k, v) WEFT_SCOPE_(__COUNTER__, weft_on_label_((k), (v)), weft_off_label_)
+#define WEFT_REGION(type) WEFT_SCOPE_(__COUNTER__, weft_on_region_(type), weft_off_region_)
+/* A task from begin to end; and carry one that is there. */
+#define WEFT_TASK(type) WEFT_SCOPE_(__COUNTER__, weft_on_task_(type), weft_off_task_)
+#define WEFT_IN_TASK(t) WEFT_SCOPE_(__COUNTER__, weft_on_in_task_(t), weft_off_in_task_)
 
 #endif /* sugar */
 #endif /* WEFT_H */

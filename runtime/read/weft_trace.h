@@ -4,11 +4,23 @@
 #ifndef WEFT_READ_TRACE_H
 #define WEFT_READ_TRACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* seq is that of the goroutine (G) or P that a record is about, +n: after it was counted up by n.  gid is who runs on
- * the thread, 0: the scheduler; in GO_CREATE, where that is known from what came before, the start function. */
+struct weft_labels; /* weft_read.h */
+
+/* seq is that of the goroutine (G) or P that a record is about, +n: after it was counted up by n; in what plugins say
+ * the number of a name, weft_read_trace_name().  gid is who runs on the thread, 0: the scheduler; in GO_CREATE, where
+ * that is known from what came before, the start function.
+ *
+ * LABELS name the set for weft_read_labels(), as long as that knows it; where it was made just now there is its text
+ * as well, as flags say: key=value, ...
+ *
+ * What plugins say (TASK_* to LOG, and LABELS) stands in the records of the thread that its goroutine was on, between
+ * a GO_START of it and what ends that; but what it says within a blocking section (SYSCALL_BEGIN to _END or REATTACH)
+ * stands under thread 0.  Records that belong together stand together, or were lost.  Depth tells where a region's
+ * other end was lost: a REGION_BEGIN ends what is open at its depth and below, a REGION_END what is open below. */
 #define WEFT_EVENTS(X)                                                                                                 \
 	/* name, subject, seq */                                                                                       \
 	X(NONE, "-", "-")                                                                                              \
@@ -26,9 +38,16 @@
 	X(HANDOFF, "victim goroutine", "P+2")    /* pid: the P; stack: victim's or 0 */                                \
 	X(REATTACH, "goroutine", "G+1")          /* came back without a P; flags: 1 and has to queue for one */        \
 	X(PROCS_CHANGE, "new number", "-")                                                                             \
-	X(LABELS, "slot of the label set", "G") /* the goroutine's set changed; stack: its generation */               \
-	X(HEAP, "bytes in use", "-")                                                                                   \
-	X(TEXT, "24 bytes of text", "-")
+	X(LABELS, "slot of the label set", "G") /* gid has another; stack: generation; flags: TEXT records */          \
+	X(HEAP, "bytes in use", "-")            /* of malloc(), by weft's count */                                     \
+	X(TEXT, "14 bytes of text", "text")     /* as are stack and seq, in memory's order; see weft_rec_text() */     \
+	X(TASK_PARENT, "task", "-")             /* right before the TASK_BEGIN of one below it */                      \
+	X(TASK_BEGIN, "task", "name")           /* flags: 1 if it has a parent; stack */                               \
+	X(TASK_END, "task", "-")                /* gid 0: by a thread that is no goroutine; stack */                   \
+	X(REGION_BEGIN, "task or 0", "name")    /* flags: how many are open around it; stack */                        \
+	X(REGION_END, "task or 0", "name")      /* as its REGION_BEGIN; stack */                                       \
+	X(LOG, "task or 0", "name (category)")  /* flags: TEXT records right before it; stack */                       \
+	X(CPU_SAMPLE, "thread id", "-")         /* gid 0: no goroutine; pid; stack; when it was taken */
 
 enum weft_event {
 #define X(name, subject, seq) WEFT_EV_##name,
@@ -38,6 +57,7 @@ enum weft_event {
 };
 
 #define WEFT_REC_NO_P 0xffffu
+#define WEFT_REC_SAMPLES (-2) /* the tid of CPU_SAMPLE records, which come late, and not quite in order of time */
 
 struct weft_rec {
 	int64_t time; /* CLOCK_MONOTONIC ns, as the thread saw it: not the order of causes */
@@ -59,6 +79,18 @@ struct weft_recs {
  * here before anything that it says can be seen elsewhere.  10 ms for a pool of 16 MiB.  NULL: no memory. */
 struct weft_recs *weft_recs_read(int64_t from);
 void weft_recs_free(struct weft_recs *recs);
+
+/* The text of r, a LOG or LABELS with flags, NUL-terminated: at most WEFT_TRACE_TEXT bytes, cut to cap - 1.  first: the
+ * earliest record of the array that r is in.  Its length; -1: (part of) it is not there. */
+#define WEFT_TRACE_TEXT 256
+int weft_rec_text(const struct weft_rec *first, const struct weft_rec *r, char *out, size_t cap);
+
+/* A label set by its slot and generation; false: it is long gone. */
+bool weft_read_labels(uint64_t slot, uint32_t generation, struct weft_labels *out);
+
+/* A name that a plugin gave: good for the life of the process, at most 63 bytes.  "" for 0 and what is no number of a
+ * name, "(other)" for what came when there was room for no more of them.  From any thread. */
+const char *weft_read_trace_name(uint32_t number);
 
 /* Why it blocks, in the words that viewers of traces know. */
 const char *weft_read_trace_reason(int reason);

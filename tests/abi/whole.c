@@ -30,6 +30,7 @@ struct state {
 	weft_cond changed;
 	weft_sem room;
 	weft_timer *ticker;
+	weft_task *task;
 	int key;
 };
 
@@ -49,6 +50,13 @@ static void labelled(void *arg)
 	}
 	weft_label_push("kind", "by hand");
 	weft_label_pop();
+	WEFT_TASK("job")
+		WEFT_REGION("part") {
+			if (weft_trace_on())
+				weft_trace_log("note", "job %d", j->id);
+		}
+	weft_region_begin("by hand");
+	weft_region_end();
 }
 
 static void worker(void *arg)
@@ -56,6 +64,8 @@ static void worker(void *arg)
 	struct state *s = arg;
 	struct job j;
 
+	WEFT_IN_TASK(s->task)
+		weft_yield();
 	while (weft_recv(s->jobs, &j) > 0) {
 		weft_once_do(&s->once, once, s);
 		WEFT_LOCKED(&s->lock) {

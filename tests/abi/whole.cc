@@ -22,6 +22,8 @@ void worker(void *arg)
 
 	while (weft_chan_recv(s->jobs, &job, sizeof job) > 0) {
 		weft::labelled label("job", std::to_string(job).c_str());
+		weft::task task("job");
+		weft::region region("look");
 		weft::locked hold(&s->lock);
 		weft::timeout limit(WEFT_SEC);
 		weft::blocking section;

@@ -1,0 +1,402 @@
+/* task.c - what plugins say about their work in traces: tasks, regions, log lines.
+ *
+ * All of it is records (weft_trace.h); beside them stands only what the next record needs: which task a goroutine
+ * carries, and which regions it has open.  Nothing is kept, and nothing done but a look at rt_rec_on, while nobody
+ * records.
+ *
+ * A task is a cell (cell.c), counted by its handle until its end, by the goroutines that carry it and by the tasks
+ * below it.  A goroutine's `task` is one such count, and so is what weft_task_enter() gives to its caller.  Whoever
+ * ended it, a task that is over is left by a goroutine the next time that matters (current()): for the one above.
+ * Ids are {how many before it on that P, P}, so no line is written by two workers.
+ *
+ * Open regions stand in a cell of the goroutine's, made with its first; those deeper than REGIONS are not recorded,
+ * only counted, so that ends find their beginnings.
+ *
+ * Who says something takes a P as for any other call, since only then its records stand where it happened.  But in a
+ * declared blocking section, which that would end, the pseudo M (ring.c) writes them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "rt.h"
+
+#define REGIONS 16
+
+struct weft_task {
+	_Atomic uint32_t refs;
+	_Atomic uint32_t over;
+	/* constant */
+	uint64_t id;
+	struct weft_task *parent; /* one of its counts is ours */
+	struct rt_owned owned;
+};
+
+struct rt_regions {
+	uint32_t n; /* open, also those that are not here */
+	uint32_t name[REGIONS];
+	uint64_t task[REGIONS];
+};
+
+_Static_assert(sizeof(struct weft_task) <= RT_CELL_SIZE, "a task fits a cell");
+_Static_assert(sizeof(struct rt_regions) <= RT_CELL_SIZE, "so do a goroutine's regions");
+
+/* --- Who says it ---------------------------------------------------------------------------------- */
+
+struct self {
+	struct m *m; /* its own */
+	struct g *g;
+	struct m *p;   /* m again, in the runtime and with a P; or NULL */
+	struct m *rec; /* who writes its records */
+};
+
+/* False: a foreign thread. */
+static bool enter(struct self *s)
+{
+	struct m *m = rt_self();
+	struct g *g = m ? ld(&m->cur) : NULL;
+
+	if (!g || g == &m->g0)
+		return false;
+	*s = (struct self){ .m = m, .g = g };
+	if (unlikely(ld(&g->status) == RT_G_SYSCALL))
+		return true;
+	s->m = s->p = rt_enter(m);
+	return true;
+}
+
+static void leave(struct self *s)
+{
+	if (likely(s->p))
+		rt_leave(s->p);
+}
+
+/* Records from here to rec_end() stand together, at the present time. */
+static void rec_begin(struct self *s)
+{
+	s->rec = s->p;
+	if (likely(s->p))
+		s->p->tsc = rt_tsc();
+	else
+		s->rec = rt_foreign_begin(NULL);
+}
+
+static void rec(const struct self *s, enum rt_event ev, unsigned flags, uint64_t task, uint32_t stack, uint32_t name)
+{
+	rt_record(s->rec, ev, flags, ld(&s->g->id), task, stack, name);
+}
+
+static void rec_end(const struct self *s)
+{
+	if (unlikely(!s->p))
+		rt_foreign_end();
+}
+
+/* --- Tasks ---------------------------------------------------------------------------------------- */
+
+static struct weft_task *ref(struct weft_task *t)
+{
+	if (t)
+		add(&t->refs, 1);
+	return t;
+}
+
+/* m: in the runtime, with a P, or NULL. */
+static void unref(struct m *m, struct weft_task *t)
+{
+	while (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1) {
+		struct weft_task *up = t->parent;
+
+		rt_disown(&t->owned);
+		rt_cell_give(m, RT_CELL_TASK, t);
+		t = up;
+	}
+}
+
+/* Its instance has ended: whoever still counted it is gone. */
+void rt_task_drop(struct rt_owned *o)
+{
+	rt_cell_give(NULL, RT_CELL_TASK, (char *)o - offsetof(struct weft_task, owned));
+}
+
+/* Let g carry t, of which a count becomes its; what it carried, with its count. */
+static struct weft_task *carry(struct g *g, struct weft_task *t)
+{
+	struct weft_task *old = g->extras & RT_EXTRA_TASK ? g->task : NULL;
+
+	g->task = t;
+	g->extras |= RT_EXTRA_TASK;
+	return old;
+}
+
+/* What it carries and is not over. */
+static struct weft_task *current(const struct self *s)
+{
+	struct g *g = s->g;
+	struct weft_task *t = g->extras & RT_EXTRA_TASK ? g->task : NULL;
+
+	while (t && ld_acq(&t->over)) { /* pairs with the exchange in task_end() */
+		struct weft_task *up = g->task = ref(t->parent);
+
+		unref(s->p, t);
+		t = up;
+	}
+	return t;
+}
+
+static uint64_t current_id(const struct self *s)
+{
+	const struct weft_task *t = current(s);
+
+	return t ? t->id : 0;
+}
+
+static uint64_t id_new(const struct self *s)
+{
+	static _Atomic uint64_t others; /* begun without a P */
+	struct p *p = s->p ? ld(&s->p->p) : NULL;
+	uint64_t n = p ? ++p->tasks : add(&others, 1) + 1;
+
+	_Static_assert(WEFT_MAXPROCS_LIMIT < 1 << 9, "a P's number has 9 bits, that of its task 39");
+	return n << 9 | (p ? p->id : WEFT_MAXPROCS_LIMIT);
+}
+
+static struct weft_task *task_begin(const char *type, const void *frame)
+{
+	struct weft_task *t = NULL, *parent;
+	uint32_t name, stack;
+	struct self s;
+
+	if (!enter(&s))
+		return NULL;
+	t = rt_cell_take(s.p, RT_CELL_TASK);
+	if (!t)
+		goto out;
+	parent = current(&s);
+	st(&t->refs, 2); /* the handle's and s.g's */
+	t->id = id_new(&s);
+	t->parent = parent;
+	rt_own(&t->owned, RT_OWNED_TASK);
+	st_rel(&t->over, 0);
+	(void)carry(s.g, t); /* the count of the old one is t's now */
+	name = rt_name(type);
+	stack = rt_stack_here(s.m, (void *)frame);
+	rec_begin(&s);
+	if (parent)
+		rec(&s, RT_EV_TASK_PARENT, 0, parent->id, 0, 0);
+	rec(&s, RT_EV_TASK_BEGIN, parent != NULL, t->id, stack, name);
+	rec_end(&s);
+out:
+	leave(&s);
+	return t;
+}
+
+static void task_end(struct weft_task *t, const void *frame)
+{
+	struct self s;
+	uint32_t stack;
+
+	if (xchg(&t->over, 1))
+		return;
+	if (!enter(&s)) {
+		if (rt_rec_on)
+			rt_record_foreign(RT_EV_TASK_END, NULL, t->id, 0, 0);
+		unref(NULL, t);
+		return;
+	}
+	if (rt_rec_on) {
+		stack = rt_stack_here(s.m, (void *)frame);
+		rec_begin(&s);
+		rec(&s, RT_EV_TASK_END, 0, t->id, stack, 0);
+		rec_end(&s);
+	}
+	(void)current(&s);
+	unref(s.p, t);
+	leave(&s);
+}
+
+bool weft_trace_on(void)
+{
+	return rt_rec_on;
+}
+
+weft_task *weft_task_begin(const char *type)
+{
+	weft_task *t = unlikely(rt_rec_on) ? task_begin(type, __builtin_frame_address(0)) : NULL;
+
+	RT_KEEP_FRAME();
+	return t;
+}
+
+void weft_task_end(weft_task *t)
+{
+	if (unlikely(t))
+		task_end(t, __builtin_frame_address(0));
+	RT_KEEP_FRAME();
+}
+
+weft_task *weft_task_enter(weft_task *t)
+{
+	struct weft_task *old;
+	struct self s;
+
+	if (likely(!rt_rec_on) || !enter(&s))
+		return NULL;
+	if (t && t->owned.inst != ld(&s.g->inst))
+		t = NULL;
+	old = carry(s.g, ref(t));
+	leave(&s);
+	return old;
+}
+
+void weft_task_leave(weft_task *old)
+{
+	struct self s;
+
+	if (likely(!rt_rec_on) || !enter(&s))
+		return;
+	unref(s.p, carry(s.g, old));
+	leave(&s);
+}
+
+void rt_task_birth(struct g *g, struct weft_task *t)
+{
+	if (t)
+		(void)carry(g, ref(t));
+}
+
+void rt_task_exit(struct m *m, struct g *g)
+{
+	if (g->extras & RT_EXTRA_REGIONS)
+		rt_cell_give(m, RT_CELL_REGIONS, g->regions);
+	if (g->extras & RT_EXTRA_TASK)
+		unref(m, g->task);
+	g->extras &= (uint8_t) ~(RT_EXTRA_TASK | RT_EXTRA_REGIONS);
+}
+
+/* --- Regions -------------------------------------------------------------------------------------- */
+
+/* NULL: no memory. */
+static struct rt_regions *regions_of(const struct self *s)
+{
+	struct g *g = s->g;
+
+	if (likely(g->extras & RT_EXTRA_REGIONS))
+		return g->regions;
+	g->regions = rt_cell_take(s->p, RT_CELL_REGIONS);
+	if (!g->regions)
+		return NULL;
+	g->regions->n = 0;
+	g->extras |= RT_EXTRA_REGIONS;
+	return g->regions;
+}
+
+static void region_record(struct self *s, enum rt_event ev, uint32_t depth, const void *frame)
+{
+	const struct rt_regions *r = s->g->regions;
+	uint32_t stack = rt_stack_here(s->m, (void *)frame);
+
+	rec_begin(s);
+	rec(s, ev, depth, r->task[depth], stack, r->name[depth]);
+	rec_end(s);
+}
+
+static void region_begin(const char *type, const void *frame)
+{
+	struct rt_regions *r;
+	struct self s;
+	uint32_t at;
+
+	if (!enter(&s))
+		return;
+	r = regions_of(&s);
+	if (r && (at = r->n++) < REGIONS) {
+		r->name[at] = rt_name(type);
+		r->task[at] = current_id(&s);
+		region_record(&s, RT_EV_REGION_BEGIN, at, frame);
+	}
+	leave(&s);
+}
+
+static void region_end(const void *frame)
+{
+	struct rt_regions *r;
+	struct self s;
+
+	if (!enter(&s))
+		return;
+	r = s.g->extras & RT_EXTRA_REGIONS ? s.g->regions : NULL;
+	if (r && r->n && --r->n < REGIONS)
+		region_record(&s, RT_EV_REGION_END, r->n, frame);
+	leave(&s);
+}
+
+void weft_region_begin(const char *type)
+{
+	if (unlikely(rt_rec_on))
+		region_begin(type, __builtin_frame_address(0));
+	RT_KEEP_FRAME();
+}
+
+void weft_region_end(void)
+{
+	if (unlikely(rt_rec_on))
+		region_end(__builtin_frame_address(0));
+	RT_KEEP_FRAME();
+}
+
+/* --- Log lines ------------------------------------------------------------------------------------ */
+
+/* Text of len bytes, with zeros behind it, as TEXT records; how many. */
+static unsigned rec_text(const struct self *s, const char *text, size_t len)
+{
+	unsigned n = 0;
+
+	for (size_t at = 0; at < len; at += RT_TEXT_BYTES, n++) {
+		uint64_t subject = 0;
+		uint32_t stack, seq;
+
+		memcpy(&subject, text + at, 6);
+		memcpy(&stack, text + at + 6, 4);
+		memcpy(&seq, text + at + 10, 4);
+		rec(s, RT_EV_TEXT, n, subject, stack, seq);
+	}
+	return n;
+}
+
+static void trace_log(const char *category, const char *text, size_t len, const void *frame)
+{
+	uint32_t name, stack;
+	struct self s;
+	uint64_t task;
+
+	if (!enter(&s))
+		return;
+	name = rt_name(category);
+	stack = rt_stack_here(s.m, (void *)frame);
+	task = current_id(&s);
+	rec_begin(&s);
+	rec(&s, RT_EV_LOG, rec_text(&s, text, len), task, stack, name);
+	rec_end(&s);
+	leave(&s);
+}
+
+void weft_trace_log(const char *category, const char *fmt, ...)
+{
+	char text[WEFT_TRACE_TEXT + RT_TEXT_BYTES];
+	int *at, saved, n;
+	va_list ap;
+
+	if (likely(!rt_rec_on))
+		return;
+	at = __errno_location(); /* nothing parks before it is put back */
+	saved = *at;
+	va_start(ap, fmt);
+	n = vsnprintf(text, WEFT_TRACE_TEXT + 2, fmt, ap); /* one more: so that it is known where to cut */
+	va_end(ap);
+	*at = saved;
+	if (n < 0)
+		n = snprintf(text, sizeof text, "(text that cannot be formatted: \"%.100s\")", fmt);
+	n = (int)rt_text_cut(text, (size_t)n, WEFT_TRACE_TEXT);
+	memset(text + n, 0, sizeof text - (size_t)n);
+	trace_log(category, text, (size_t)n, __builtin_frame_address(0));
+	RT_KEEP_FRAME();
+}
