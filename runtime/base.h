@@ -37,7 +37,7 @@ struct p;
 #define RT_MS_MAX 10000
 #define RT_FREE_MAX 256
 #define RT_FREE_BIG 16 /* of each larger class */
-#define RT_STACK_CACHE 64
+#define RT_STACK_CACHE 256
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

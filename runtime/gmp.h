@@ -203,8 +203,7 @@ struct m {
 	struct rt_rec *rec_at, *rec_end;
 	struct rt_chunk *chunk, *last_chunk; /* NULL: none; the one it let go */
 	uint64_t rec_index;                  /* of the next chunk's first record */
-	uint64_t stack_hash[RT_STACK_CACHE]; /* pairs: two stacks that take turns may have the same place */
-	uint32_t stack_id[RT_STACK_CACHE];
+	uint64_t stack_cache[RT_STACK_CACHE]; /* stacktab.c */
 
 	/* sched.lock, or handed over through note */
 	struct m *idle_next;

@@ -22,6 +22,13 @@
 #define SLOTS (2 * IDS)            /* never more than half full */
 #define WORDS (UINT32_C(64) << 17) /* 64 MiB */
 
+/* An M's cache of what is in: sets of WAYS places {hash:47, id:17}, newest first, by the hash's other bits; 0 free.
+ * Stacks that take turns in a full set are walked and looked up again each time, for some hundred instructions more,
+ * and which those are follows from addresses; so sets are many and wide enough that it hardly comes about. */
+#define WAYS 4u
+#define ID_BITS 17
+_Static_assert(IDS == 1u << ID_BITS, "an id fits its place");
+
 static struct {
 	_Atomic uint64_t *slots;
 	_Atomic uint64_t *entries;
@@ -33,7 +40,7 @@ static struct {
 } tab;
 
 /* One round per frame: short enough for the walk of rt_stack_here(), and different stacks differ in all
- * 64 bits, since the M's cache trusts the hash alone. */
+ * bits, since the M's cache trusts the hash alone. */
 static inline __attribute__((always_inline)) uint64_t mix(uint64_t h, uint64_t pc)
 {
 	return ((h << 5 | h >> 59) ^ pc) * UINT64_C(0x9e3779b97f4a7c15);
@@ -43,7 +50,7 @@ static inline uint64_t mix_end(uint64_t h)
 	h ^= h >> 32;
 	h *= UINT64_C(0xd6e8feb86659fd93);
 	h ^= h >> 29;
-	return h ? h : 1; /* 0 is an empty place in the M's cache */
+	return h ? h : 1; /* 0 says that the walk got lost */
 }
 
 int rt_stacktab_start(void)
@@ -155,12 +162,26 @@ static RT_NOSAN inline __attribute__((always_inline)) uint64_t walk_records(cons
 	return mix_end(h);
 }
 
+static inline uint64_t *set_of(struct m *m, uint64_t hash)
+{
+	return &m->stack_cache[hash % (RT_STACK_CACHE / WAYS) * WAYS];
+}
+
+static void cache(struct m *m, uint64_t hash, uint32_t id)
+{
+	uint64_t *set = set_of(m, hash);
+
+	for (unsigned i = WAYS - 1; i > 0; i--)
+		set[i] = set[i - 1];
+	set[0] = hash >> ID_BITS << ID_BITS | id;
+}
+
 /* Not in the cache, or not by frame pointers.  Apart, since it needs a kilobyte of stack. */
 static RT_NOSAN RT_COLD uint32_t stack_slow(struct m *m, const struct rt_record *fp, uintptr_t hi, uint64_t hash)
 {
 	uint64_t pc[WEFT_STACK_MAX];
 	uint32_t n = 0, id;
-	unsigned flags = 0, at;
+	unsigned flags = 0;
 
 	if (!hash) {
 		struct rt_regs regs = RT_REGS_OF_CALLER();
@@ -172,11 +193,8 @@ static RT_NOSAN RT_COLD uint32_t stack_slow(struct m *m, const struct rt_record 
 	}
 	(void)walk_records(fp, hi, pc, &n);
 	id = intern(pc, n, hash);
-	at = (unsigned)(hash >> 32) % RT_STACK_CACHE;
-	m->stack_hash[at ^ 1] = m->stack_hash[at];
-	m->stack_id[at ^ 1] = m->stack_id[at];
-	m->stack_hash[at] = id ? hash : 0;
-	m->stack_id[at] = id;
+	if (id)
+		cache(m, hash, id);
 	return id;
 }
 
@@ -184,20 +202,19 @@ RT_NOSAN uint32_t rt_stack_here(struct m *m, void *frame)
 {
 	const struct rt_record *fp = frame;
 	const struct g *g = m ? ld(&m->cur) : NULL;
+	const uint64_t *set;
 	uintptr_t hi;
 	uint64_t hash;
 	uint32_t n;
-	unsigned at;
 
 	if (!g || (uintptr_t)fp < rt_stack_lo(g) || (uintptr_t)fp > rt_stack_hi(g) - sizeof *fp)
 		return 0;
 	hi = rt_stack_hi(g);
 	hash = walk_records(fp, hi, NULL, &n);
-	at = (unsigned)(hash >> 32) % RT_STACK_CACHE;
-	if (likely(hash && m->stack_hash[at] == hash))
-		return m->stack_id[at];
-	if (likely(hash && m->stack_hash[at ^ 1] == hash))
-		return m->stack_id[at ^ 1];
+	set = set_of(m, hash);
+	for (unsigned i = 0; likely(hash) && i < WAYS; i++)
+		if (likely((set[i] ^ hash) < IDS)) /* equal but for the id */
+			return (uint32_t)set[i] % IDS;
 	return stack_slow(m, fp, hi, hash);
 }
 

@@ -226,6 +226,43 @@ static NOINLINE void by_table(void *arg)
 	sink++;
 }
 
+#define TURNS 40
+
+static RT_NOINLINE uint32_t stack_at_depth(int n)
+{
+	uint32_t id = n ? stack_at_depth(n - 1) : rt_stack_here(rt_self(), __builtin_frame_address(0));
+
+	RT_KEEP_FRAME();
+	return id;
+}
+
+static void takes_turns(void *arg)
+{
+	struct m *m = rt_self(); /* on its only thread */
+	uint32_t id[TURNS];
+	unsigned cached = 0;
+
+	(void)arg;
+	for (int i = 0; i < 2 * TURNS; i++) {
+		uint32_t now = stack_at_depth(i % TURNS);
+
+		ck_assert(i < TURNS || now == id[i % TURNS]);
+		id[i % TURNS] = now;
+	}
+	for (unsigned k = 0; k < RT_STACK_CACHE; k++)
+		for (int i = 0; i < TURNS; i++)
+			cached += m->stack_cache[k] % (1u << 17) == id[i];
+	ck_assert_uint_ge(cached, TURNS - 4);
+}
+
+START_TEST(stacks_that_take_turns_stay_in_the_threads_cache)
+{
+	rtest_begin(1);
+	rtest_run(takes_turns, NULL);
+	rtest_end();
+}
+END_TEST
+
 START_TEST(walk_that_misses_the_trampoline_goes_by_table)
 {
 	char path[300];
@@ -274,6 +311,7 @@ Suite *test_stacktab(void)
 	tcase_add_test(tc, full_table_counts_the_loss_and_keeps_what_it_has);
 	tcase_add_test(tc, frames_run_out_before_ids_do);
 	tcase_add_test(tc, goroutine_stack_by_frame_pointers_is_the_one_by_table);
+	tcase_add_test(tc, stacks_that_take_turns_stay_in_the_threads_cache);
 	tcase_add_test(tc, walk_that_misses_the_trampoline_goes_by_table);
 	tcase_add_test(tc, outside_a_goroutine_there_is_no_stack);
 	suite_add_tcase(s, tc);
