@@ -34,16 +34,22 @@ static int profile_write_bare(void *user, const char *name, int debug, int fd)
 	return http_profile_write(name, debug, false, fd);
 }
 
-static int cpu_start(void *user, int hz)
+static int cpu_start(void *user, int hz, uint32_t instance)
 {
 	(void)user;
-	return http_cpu_start(hz);
+	return http_cpu_start(hz, instance);
 }
 
 static int cpu_stop(void *user, int fd)
 {
 	(void)user;
 	return http_cpu_stop(fd);
+}
+
+static void cpu_end(void *user, uint32_t instance)
+{
+	(void)user;
+	http_cpu_end(instance);
 }
 
 /* "auto" (0) or 1..WEFT_MAXPROCS_LIMIT */
@@ -88,6 +94,7 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 		.profile_write = c->http.labels ? profile_write : profile_write_bare,
 		.cpu_start = cpu_start,
 		.cpu_stop = cpu_stop,
+		.cpu_end = cpu_end,
 	};
 	return 0;
 }

@@ -73,8 +73,10 @@ int64_t http_profile_count(const char *name);
 /* A CPU profile without a request; any thread that may block, but not that of the loop, which has to go on meanwhile.
  * hz 0: that of the options.  Stop: written to fd, below 0 thrown away.  Results as weft_profile_cpu_start() and
  * weft_profile_cpu_stop() say; -ENOSYS: no server runs. */
-int http_cpu_start(int hz);
+int http_cpu_start(int hz, uint32_t instance);
 int http_cpu_stop(int fd);
+/* The instance has ended: throw away the profile that it began.  Does not wait. */
+void http_cpu_end(uint32_t instance);
 
 struct http;
 /* Bind and serve.  0; -Exxx with a sentence in err that names the listen entry. */

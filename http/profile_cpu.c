@@ -5,15 +5,17 @@
  * written on the thread of the caller.
  *
  *	NONE -> STARTING -> ON -> STOPPING -> OVER -> NONE
+ *	                     \-> DROPPED ---------/^
  *
  * A caller goes to STARTING and STOPPING, and from OVER back to NONE; the loop to ON and, from whatever but NONE, to
- * OVER: at the end of the longest window that requests have, when sampling fails, or when the server stops.
+ * OVER: at the end of the longest window that requests have, when sampling fails, or when the server stops.  DROPPED:
+ * the instance that began it has ended, nobody waits, and the loop throws it away.
  *
  * The one caller that waits for the loop is `waiting`, and until it has woken no other changes the state: a second one
  * that stops would take the profile that the first one was about to.
  *
- * Lock: `lock` guards all; it is given up while a caller waits, so the loop is never held up; only the loop writes `h`.
- */
+ * Lock: `lock` guards all; it is given up while a caller waits, so the loop is never held up; only the loop writes `h`,
+ * and takes it away when none is ON. */
 #include "server.h"
 
 #include <errno.h>
@@ -23,9 +25,10 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct http *h; /* the server that runs, or NULL */
-	enum { NONE, STARTING, ON, STOPPING, OVER } state;
+	enum { NONE, STARTING, ON, STOPPING, DROPPED, OVER } state;
 	bool waiting;
 	int hz;
+	uint32_t instance; /* whose it is, or 0 */
 	/* once OVER */
 	int rc;
 	struct pprof *p; /* owned; NULL when rc is an error */
@@ -46,14 +49,19 @@ void cpu_file_began(void)
 
 void cpu_file_over(int rc, struct pprof *p, int64_t time_ns, int64_t duration_ns)
 {
+	bool dropped;
+
 	pthread_mutex_lock(&cpu_file.lock);
+	dropped = cpu_file.state == DROPPED;
 	cpu_file.rc = rc;
-	cpu_file.p = p;
+	cpu_file.p = dropped ? NULL : p;
 	cpu_file.time_ns = time_ns;
 	cpu_file.duration_ns = duration_ns;
-	cpu_file.state = OVER;
+	cpu_file.state = dropped ? NONE : OVER;
 	pthread_cond_broadcast(&cpu_file.changed);
 	pthread_mutex_unlock(&cpu_file.lock);
+	if (dropped)
+		pprof_free(p);
 }
 
 static void begin(void *arg)
@@ -106,12 +114,15 @@ static void wait_while(int state)
 }
 
 /* Have it begun, under lock. */
-static int start(int hz)
+static int start(int hz, uint32_t instance)
 {
+	while (cpu_file.state == DROPPED)
+		pthread_cond_wait(&cpu_file.changed, &cpu_file.lock);
 	if (!cpu_file.h)
 		return -ENOSYS;
 	if (cpu_file.state != NONE || cpu_file.waiting)
 		return -EBUSY;
+	cpu_file.instance = instance;
 	cpu_file.hz = hz ? hz : cpu_file.h->opts.cpu_hz;
 	cpu_file.state = STARTING;
 	post(begin);
@@ -122,14 +133,14 @@ static int start(int hz)
 	return cpu_file.rc;
 }
 
-int http_cpu_start(int hz)
+int http_cpu_start(int hz, uint32_t instance)
 {
 	int rc;
 
 	if (hz < 0 || hz > 1000)
 		return -EINVAL;
 	pthread_mutex_lock(&cpu_file.lock);
-	rc = start(hz);
+	rc = start(hz, instance);
 	pthread_mutex_unlock(&cpu_file.lock);
 	return rc;
 }
@@ -172,4 +183,24 @@ int http_cpu_stop(int fd)
 	}
 	pprof_free(p);
 	return rc;
+}
+
+/* One that is being begun is left to whoever begins it. */
+void http_cpu_end(uint32_t instance)
+{
+	struct pprof *p = NULL;
+
+	pthread_mutex_lock(&cpu_file.lock);
+	if (instance && cpu_file.instance == instance && !cpu_file.waiting) {
+		if (cpu_file.state == ON) {
+			cpu_file.state = DROPPED;
+			post(end);
+		} else if (cpu_file.state == OVER) {
+			cpu_file.state = NONE;
+			p = cpu_file.p;
+			cpu_file.p = NULL;
+		}
+	}
+	pthread_mutex_unlock(&cpu_file.lock);
+	pprof_free(p);
 }

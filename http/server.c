@@ -382,8 +382,8 @@ void http_stop(struct http *h, int64_t deadline_ns, void (*stopped)(void *arg), 
 	h->stopped = stopped;
 	h->stopped_arg = arg;
 	h->stop_at = mono_now() + deadline_ns;
+	cpu_file_drop(h->cpu); /* then there is none that would be stopped through h */
 	cpu_file_serve(NULL);
-	cpu_file_drop(h->cpu);
 	for (size_t i = 0; i < h->n_listeners; i++) {
 		(void)MHD_quiesce_daemon(h->listener[i].daemon); /* cannot fail in this mode */
 		TAILQ_FOREACH(k, &h->listener[i].idle, idle)

@@ -2,8 +2,8 @@
  *
  * Channels, timers, error groups and tasks stand on a list of the P they were made on (shard of the instance, under its
  * lock of rank CTXS), as families of contexts do (ctx.c); so no lock is shared by workers.  Descriptors name their
- * instance in their record (netpoll.c), keys of goroutine-local values in theirs (local.c).  What a thread makes
- * that is in no instance is nobody's.
+ * instance in their record (netpoll.c), keys of goroutine-local values in theirs (local.c), profiles too
+ * (prof_custom.c).  What a thread makes that is in no instance is nobody's.
  *
  * weft_inst_free() is for an instance that has no goroutine left and that no thread is inside of; what such a thread,
  * or another instance, still waits on is left to it: a channel like that is closed, and its memory lost. */
@@ -97,6 +97,7 @@ int weft_inst_free(weft_inst *inst)
 	rt_fds_free(inst->number);
 	rt_ctx_free_all(inst);
 	rt_locals_free(inst->number);
+	rt_profiles_free(inst->number);
 	rt_inst_retire(inst);
 	return 0;
 }

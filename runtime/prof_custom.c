@@ -6,7 +6,8 @@
  * workers seldom meet; readers of the profile look at the table alone and take none.
  *
  * Profiles are never freed, since a reader may be at one: weft_profile_free() empties it and takes its name away,
- * and the next weft_profile_new() of that name uses it again.
+ * and the next weft_profile_new() of that name uses it again.  One that an instance forgets ends with it, and so does
+ * the CPU profile that it began.
  *
  * Locks: `lock` for names; a shard's for its map.  Nothing else is taken under either. */
 #include <fcntl.h>
@@ -34,9 +35,10 @@ struct shard {
 };
 
 struct weft_profile {
-	char name[64];      /* constant */
-	bool builtin;       /* constant: the host's, of which only the name is here */
-	_Atomic bool alive; /* under lock, readers look */
+	char name[64];             /* constant */
+	bool builtin;              /* constant: the host's, of which only the name is here */
+	_Atomic bool alive;        /* under lock, readers look */
+	_Atomic uint32_t instance; /* under lock: who made it; 0: nobody's */
 	_Atomic int64_t count;
 	struct rt_ptab tab;
 	struct shard shard[SHARDS];
@@ -96,6 +98,7 @@ static struct weft_profile *make(const char *name, bool builtin)
 
 weft_profile *weft_profile_new(const char *name)
 {
+	const struct weft_inst *inst = weft_instance_self();
 	struct weft_profile *p;
 	uint32_t at;
 
@@ -109,8 +112,10 @@ weft_profile *weft_profile_new(const char *name)
 		p = make(name, false);
 		st_rel(&profiles[at], p); /* pairs with the acquires of readers */
 	}
-	if (p)
+	if (p) {
+		st(&p->instance, inst ? inst->number : 0);
 		st_rel(&p->alive, true);
+	}
 	rt_unlock(&lock);
 	return p;
 }
@@ -294,16 +299,29 @@ struct host_job {
 	const char *name;
 	int fd; /* below 0: none */
 	int arg, rc;
+	struct weft_inst *inst; /* of the goroutine that asks, or NULL */
 };
+
+static void end_cpu(uint32_t instance)
+{
+	if (sched.opts.cpu_end)
+		sched.opts.cpu_end(sched.opts.user, instance);
+}
 
 static int host_write(const struct host_job *j)
 {
 	return sched.opts.profile_write(sched.opts.user, j->name, j->arg, j->fd);
 }
 
+/* Of an instance that has ended meanwhile, rt_profiles_free() came too early. */
 static int host_cpu_start(const struct host_job *j)
 {
-	return sched.opts.cpu_start(sched.opts.user, j->arg);
+	uint32_t number = j->inst ? j->inst->number : 0;
+	int rc = sched.opts.cpu_start(sched.opts.user, j->arg, number);
+
+	if (rc == 0 && j->inst && weft_inst_cancelled(j->inst))
+		end_cpu(number);
+	return rc;
 }
 
 static int host_cpu_stop(const struct host_job *j)
@@ -375,7 +393,7 @@ int weft_profile_cpu_start(int hz)
 		return -EINVAL;
 	if (!sched.opts.cpu_start)
 		return -ENOSYS;
-	return host_do(&(struct host_job){ .call = host_cpu_start, .fd = -1, .arg = hz });
+	return host_do(&(struct host_job){ .call = host_cpu_start, .fd = -1, .arg = hz, .inst = weft_instance_self() });
 }
 
 int weft_profile_cpu_stop(int fd)
@@ -383,6 +401,17 @@ int weft_profile_cpu_stop(int fd)
 	if (!sched.opts.cpu_stop)
 		return -ENOSYS;
 	return host_do(&(struct host_job){ .call = host_cpu_stop, .fd = fd < 0 ? -1 : fd });
+}
+
+void rt_profiles_free(uint32_t instance)
+{
+	for (uint32_t i = 0; i < PROFILES_MAX; i++) {
+		struct weft_profile *p = ld_acq(&profiles[i]); /* with weft_profile_new() */
+
+		if (p && ld_acq(&p->alive) && ld(&p->instance) == instance)
+			weft_profile_free(p);
+	}
+	end_cpu(instance);
 }
 
 int64_t weft_profile_block_rate(int64_t ns)

@@ -270,6 +270,7 @@ void rt_task_drop(struct rt_owned *o);
 /* Everything that instance `number` made and did not free. */
 void rt_fds_free(uint32_t number);
 void rt_locals_free(uint32_t number);
+void rt_profiles_free(uint32_t number);
 void rt_ctx_free_all(struct weft_inst *inst);
 
 /* --- Goroutine-local values (local.c) --- */

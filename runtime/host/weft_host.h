@@ -53,9 +53,11 @@ struct weft_host_opts {
 	/* For weft_profile_write(): any profile, as /debug/pprof/NAME?debug=N.  On a thread that may block. */
 	int (*profile_write)(void *user, const char *name, int debug, int fd);
 	/* For weft_profile_cpu_start() and weft_profile_cpu_stop(), likewise: hz 0 is the embedder's own rate; fd below
-	 * 0: the profile is thrown away. */
-	int (*cpu_start)(void *user, int hz);
+	 * 0: the profile is thrown away.  instance: whose goroutine asks, by its number; 0: nobody's. */
+	int (*cpu_start)(void *user, int hz, uint32_t instance);
 	int (*cpu_stop)(void *user, int fd);
+	/* The instance that began a profile has ended: so does the profile, if it still runs.  Must not wait. */
+	void (*cpu_end)(void *user, uint32_t instance);
 	void *user;
 };
 
@@ -86,8 +88,8 @@ uint64_t weft_inst_live(weft_inst *inst);
 void weft_inst_cancel(weft_inst *inst);
 bool weft_inst_cancelled(const weft_inst *inst);
 /* After weft_inst_cancel(), when no goroutine is left: free what it has made and did not: descriptors of weft's own,
- * timers, contexts, error groups, channels, keys of goroutine-local values.  Memory of plugins is theirs.  The handle
- * is not to be used any more.  Microseconds, and more by what there is: on a pool thread.  0; -EBUSY: it has not
+ * timers, contexts, error groups, channels, keys of goroutine-local values, profiles.  Memory of plugins is theirs.  The
+ * handle is not to be used any more.  Microseconds, and more by what there is: on a pool thread.  0; -EBUSY: it has not
  * ended yet. */
 int weft_inst_free(weft_inst *inst);
 /* weft_go_in() for the embedder's own callbacks (init, run, stop, fini): also when the context of the

@@ -556,7 +556,8 @@ void weft_trace_log(const char *category, const char *fmt, ...) WEFT_PRINTF(2, 3
  * add: key stands for the thing, and must not be NULL; the stack begins at the caller of add, or `skip` frames
  * further out.  -EEXIST: the key is in already.  -ENOMEM, -EINVAL.
  * remove: whoever calls it; a key that is not in is ignored.  count: of keys.
- * free: forgets all keys and the name.  Nobody may use the handle afterwards.
+ * free: forgets all keys and the name.  Nobody may use the handle afterwards.  Done for what the instance that made it
+ * has not freed when it ends.
  */
 typedef struct weft_profile weft_profile;
 weft_profile *weft_profile_new(const char *name);
@@ -581,7 +582,8 @@ int weft_profile_write(const weft_profile *p, int fd, int debug);
  * stop: writes what was sampled to fd, which is left open; below 0 it is thrown away.  Either way the next one can
  * start, but after -EBADF, when this one goes on.  Of more than http.max_profile_seconds the beginning is kept.
  * -EINVAL: none runs; -ENOMEM; -ENOSYS; -ESHUTDOWN: the daemon ends; what write(2) failed with.
- * Both: -ECANCELED: it is done nevertheless, after the call has returned.
+ * Both: -ECANCELED: it is done nevertheless, after the call has returned.  One that still runs when the instance that
+ * began it has ended is thrown away.
  */
 int weft_profile_cpu_start(int hz);
 int weft_profile_cpu_stop(int fd);

@@ -37,7 +37,9 @@ check_usage() { # WHAT
 
 cpu_ms() { awk '{ sub(/.*\) /, ""); print ($12 + $13) * 10 }' "/proc/$PID/stat"; }
 
-config '{ "instances": [ { "name": "burn", "plugin": "burn.so", "config": { "file": "'"$T/own.pb.gz"'" } } ] }'
+config '{ "instances": [
+	{ "name": "left", "plugin": "burn.so", "config": { "goroutines": 0, "own": "0s", "file": "unused" } },
+	{ "name": "burn", "plugin": "burn.so", "config": { "file": "'"$T/own.pb.gz"'" } } ] }'
 weftd_start
 timed_get '/debug/pprof/profile?seconds=1'
 between "the first profile of a daemon comes soon after its window" "$TIME" 1 $((1 + 2 * E2E_SLOW))
@@ -115,6 +117,7 @@ pprof -top -seconds 1 "$URL" >"$T/top.url" || fail "pprof fetches from a bare ho
 has "pprof fetches from a bare host" "$T/top.url" 'burn_seventy'
 
 # What the plugin wrote by itself, beside the first profiles.
+check "one that an instance leaves on ends with it" wait_until 20 logged 'left on: Success'
 check "weft_profile_cpu_*: one at a time, written at its end" wait_until 20 logged 'own profile: Success, Device or resource busy, Success, Invalid argument'
 pprof -raw "$T/own.pb.gz" >"$T/raw.own" || fail "pprof reads what the plugin wrote" "$(cat "$T/pprof.err")"
 has "the plugin's own profile: its period" "$T/raw.own" '^Period: 4000000$'

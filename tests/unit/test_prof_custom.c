@@ -158,8 +158,9 @@ START_TEST(a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_sta
 }
 END_TEST
 
-static int cpu_starts(void *user, int hz)
+static int cpu_starts(void *user, int hz, uint32_t instance)
 {
+	(void)instance;
 	(void)user;
 	return hz == 100 ? -EBUSY : 0;
 }
@@ -207,6 +208,75 @@ static void asks_in_vain(void *arg)
 	ck_assert_int_eq(weft_profile_cpu_start(0), -ENOSYS);
 	ck_assert_int_eq(weft_profile_cpu_stop(1), -ENOSYS);
 }
+
+static uint32_t cpu_ended;
+
+static void cpu_ends(void *user, uint32_t instance)
+{
+	(void)user;
+	cpu_ended = instance;
+}
+
+static void forgets(void *arg)
+{
+	weft_profile **p = arg;
+
+	*p = weft_profile_new("forgotten");
+	ck_assert_ptr_nonnull(*p);
+	ck_assert_int_eq(weft_profile_add(*p, p, 0), 0);
+	ck_assert_int_eq(weft_profile_cpu_start(0), 0);
+}
+
+static bool is_over(void *arg)
+{
+	return weft_inst_live(arg) == 0;
+}
+
+START_TEST(what_an_instance_forgets_ends_with_it)
+{
+	struct weft_host_opts opts = {
+		.maxprocs = 1, .cpu_start = cpu_starts, .cpu_stop = cpu_stops, .cpu_end = cpu_ends
+	};
+	weft_profile *p = NULL, *kept;
+	weft_inst *in;
+
+	rtest_begin_with(&opts);
+	kept = weft_profile_new("kept");
+	in = weft_inst_new("forgetful");
+	ck_assert_int_eq(weft_go_in(in, forgets, &p), 0);
+	rtest_wait(is_over, in, "it has forgotten");
+	ck_assert_ptr_eq(weft_profile_lookup("forgotten"), p);
+	weft_inst_cancel(in);
+	ck_assert_uint_eq(cpu_ended, 0);
+	ck_assert_int_eq(weft_inst_free(in), 0);
+	ck_assert_uint_eq(cpu_ended, 2);
+	ck_assert_ptr_null(weft_profile_lookup("forgotten"));
+	ck_assert_int_eq(held("forgotten", NULL), 0);
+	ck_assert_ptr_eq(weft_profile_lookup("kept"), kept);
+	weft_profile_free(kept);
+	rtest_end();
+}
+END_TEST
+
+START_TEST(a_cpu_profile_that_begins_after_its_instance_has_ended_ends_at_once)
+{
+	struct weft_host_opts opts = {
+		.maxprocs = 1, .cpu_start = cpu_starts, .cpu_stop = cpu_stops, .cpu_end = cpu_ends
+	};
+	weft_inst *in;
+
+	rtest_begin_with(&opts);
+	in = weft_inst_new("late");
+	ck_assert_int_eq(weft_enter(in), 0);
+	ck_assert_int_eq(weft_profile_cpu_start(0), 0);
+	ck_assert_uint_eq(cpu_ended, 0);
+	weft_inst_cancel(in);
+	ck_assert_int_eq(weft_profile_cpu_start(0), 0);
+	ck_assert_uint_eq(cpu_ended, 2);
+	weft_leave();
+	rtest_end();
+}
+END_TEST
 
 START_TEST(a_host_that_takes_no_cpu_profiles_says_so)
 {
@@ -315,6 +385,8 @@ Suite *test_prof_custom(void)
 	tcase_add_test(tc, names_are_unique_and_come_free_again);
 	tcase_add_test(tc, a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_stays);
 	tcase_add_test(tc, a_cpu_profile_is_the_hosts_and_its_results_the_callers);
+	tcase_add_test(tc, what_an_instance_forgets_ends_with_it);
+	tcase_add_test(tc, a_cpu_profile_that_begins_after_its_instance_has_ended_ends_at_once);
 	tcase_add_test(tc, a_host_that_takes_no_cpu_profiles_says_so);
 	tcase_add_test(tc, many_goroutines_add_and_remove_while_others_read);
 	tcase_add_test(tc, threads_are_counted_with_their_creators_stack_and_a_reason);

@@ -2,7 +2,9 @@
  *
  * Work is counted in equal units of arithmetic, so the split does not depend on the clock.  Each part
  * carries a label part=...; config "goroutines" (default 1) says how many burn.  With "file" it writes a CPU profile
- * of its first `own` (default 1500ms) there by itself; called off before that, it leaves the profile on. */
+ * of its first `own` (default 1500ms) there by itself; called off before that, or with "own" 0, it leaves the
+ * profile on. */
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -56,9 +58,16 @@ static void burn_loop(void *arg)
 static void burn_profile(void *arg)
 {
 	const struct burn *b = arg;
-	int begun = weft_profile_cpu_start(250), again = weft_profile_cpu_start(0), written, more;
-	int fd;
+	int begun, again, written, more, fd;
 
+	for (int n = 0; (begun = weft_profile_cpu_start(250)) == -EBUSY && n < 400; n++)
+		if (weft_sleep(50 * WEFT_MS) < 0)
+			return;
+	again = weft_profile_cpu_start(0);
+	if (b->own == 0) {
+		weft_log(WEFT_INFO, "left on: %s", weft_strerror(begun));
+		return;
+	}
 	if (weft_sleep(b->own) < 0)
 		return;
 	fd = open(b->file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -77,7 +86,7 @@ static int burn_init(void *state, const weft_conf *conf)
 	b->own = 1500 * WEFT_MS;
 	if (weft_conf_dur(conf, "own", &b->own) < 0 || weft_conf_str(conf, "file", &b->file) < 0)
 		return -EINVAL;
-	return weft_conf_int(conf, "goroutines", 1, 1000, &b->goroutines);
+	return weft_conf_int(conf, "goroutines", 0, 1000, &b->goroutines);
 }
 
 static int burn_run(void *state)
