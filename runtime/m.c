@@ -147,11 +147,12 @@ int rt_m_new(struct p *p, bool spinning)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
 	add_sc(&sched.n_ms, 1);
+	joinable[m->index] = true; /* now: the thread may have ended, and its record be taken, before we go on */
 	rc = rt_thread_start(&threads[m->index], &attr, thread_main, m, RT_THREAD_WORKER);
 	pthread_attr_destroy(&attr);
-	joinable[m->index] = rc == 0;
 	if (rc == 0)
 		return 0;
+	joinable[m->index] = false;
 	add_sc(&sched.n_ms, (uint32_t)-1);
 	st(&no_thread_until, rt_now() + RETRY);
 	rt_lock(&lock);
