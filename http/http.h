@@ -67,7 +67,8 @@ struct http_opts {
 };
 
 /* For the embedder's C API; any thread that may block.  Write a profile as /debug/pprof/NAME?debug=N gives it: 0;
- * -ENOENT, -ENOMEM, or what write(2) failed with.  Count: its samples, or -ENOENT. */
+ * -ENOENT, -ENOMEM, or what write(2) failed with.  Count: its samples; -ENOENT; -EEXIST: the name is taken, but what is
+ * there takes a request. */
 int http_profile_write(const char *name, int debug, bool labels, int fd);
 int64_t http_profile_count(const char *name);
 /* A CPU profile without a request; any thread that may block, but not that of the loop, which has to go on meanwhile.

@@ -196,7 +196,7 @@ static void drop(struct snapshot *s)
 	{                                                                                                              \
 		.name = "delta_" #base, .query = "client=me&amp;debug=1",                                              \
 		.help = "What " #base " has counted since the same client=TOKEN asked before.", .form = FORM_##base,   \
-		.begin = begin, .next = next, .drop = drop, .no_difference = true                                      \
+		.begin = begin, .next = next, .drop = drop, .no_difference = true, .by_client = true                   \
 	}
 #define FORM_block TEXT_CONTENTION
 #define FORM_heap TEXT_HEAP

@@ -14,9 +14,13 @@
  * The one caller that waits for the loop is `waiting`, and until it has woken no other changes the state: a second one
  * that stops would take the profile that the first one was about to.
  *
+ * It also knows which server runs, for whoever has none at hand.
+ *
  * Lock: `lock` guards all; it is given up while a caller waits, so the loop is never held up; only the loop writes `h`,
  * and takes it away when none is ON. */
 #include "server.h"
+
+#include "frame.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -81,7 +85,7 @@ static void end(void *arg)
 		cpu_file_close(cpu_file.h->cpu);
 }
 
-static void written(void *arg)
+static void names_read(void *arg)
 {
 	(void)arg;
 	if (cpu_file.h)
@@ -102,6 +106,21 @@ static void post(void (*fn)(void *arg))
 	const struct http_loop *loop = cpu_file.h->loop;
 
 	loop->post(loop->user, fn, NULL);
+}
+
+void names_were_read(void)
+{
+	bool served;
+
+	pthread_mutex_lock(&cpu_file.lock);
+	served = cpu_file.h != NULL;
+	if (served)
+		post(names_read);
+	pthread_mutex_unlock(&cpu_file.lock);
+	if (!served) { /* nobody comes by later: what was used before this, then the rest */
+		(void)frames_trim();
+		(void)frames_trim();
+	}
 }
 
 /* Under lock, which is given up meanwhile. */
@@ -176,10 +195,7 @@ int http_cpu_stop(int fd)
 	pthread_mutex_unlock(&cpu_file.lock);
 	if (rc == 0 && fd >= 0) {
 		rc = profile_put(p, time_ns, duration_ns, fd);
-		pthread_mutex_lock(&cpu_file.lock);
-		if (cpu_file.h)
-			post(written);
-		pthread_mutex_unlock(&cpu_file.lock);
+		names_were_read();
 	}
 	pprof_free(p);
 	return rc;

@@ -3,23 +3,29 @@
  * The kinds of pprof_snapshot.c, read in one go on the thread of the caller, which may take its time. */
 #include "server.h"
 
-#include "frame.h"
 #include "symbols.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+/* The descriptor may be one that does not block: sockets of weft's own are. */
 static int write_all(int fd, const char *b, size_t len)
 {
 	while (len) {
 		ssize_t n = write(fd, b, len);
 
-		if (n < 0 && errno != EINTR)
+		if (n >= 0) {
+			b += n;
+			len -= (size_t)n;
+		} else if (errno == EAGAIN) {
+			(void)poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
+		} else if (errno != EINTR) {
 			return -errno;
-		b += n > 0 ? n : 0;
-		len -= n > 0 ? (size_t)n : 0;
+		}
 	}
 	return 0;
 }
@@ -40,6 +46,7 @@ static int write_dump(int fd)
 	buf_free(&b);
 	free(g);
 	weft_snapshot_free(snap);
+	names_were_read();
 	return rc;
 }
 
@@ -116,8 +123,7 @@ int http_profile_write(const char *name, int debug, bool labels, int fd)
 	if (kind->drop)
 		kind->drop(s);
 	encode_free(&s->e);
-	(void)frames_trim(); /* what was open already and not used since, that is all of it by the second call */
-	(void)frames_trim();
+	names_were_read();
 	free(s);
 	return rc;
 }
@@ -125,9 +131,13 @@ int http_profile_write(const char *name, int debug, bool labels, int fd)
 int64_t http_profile_count(const char *name)
 {
 	const struct snapshot_kind *k;
+	const struct route *route;
+	char path[128];
 
 	for (size_t i = 0; (k = snapshot_kind_at(i)) != NULL; i++)
 		if (!strcmp(k->name, name))
-			return k->count ? (int64_t)k->count() : 0;
-	return -ENOENT;
+			return k->by_client ? -EEXIST : k->count ? (int64_t)k->count() : 0;
+	snprintf(path, sizeof(path), "/debug/pprof/%s", name);
+	route = route_find(path);
+	return route && strcmp(route->class, "custom") ? -EEXIST : -ENOENT;
 }

@@ -305,6 +305,7 @@ struct snapshot_kind {
 	void (*drop)(struct snapshot *s);
 	size_t (*count)(void); /* for the index */
 	bool no_difference;    /* seconds= is refused */
+	bool by_client;        /* client= is demanded: there is none without a request */
 };
 struct snapshot {
 	struct encoding e; /* first */
@@ -367,6 +368,8 @@ void cpu_file_serve(struct http *h); /* NULL: no longer */
 void cpu_file_began(void);
 void cpu_file_over(int rc, struct pprof *p, int64_t time_ns, int64_t duration_ns); /* p is taken over */
 
+/* profile_cpu.c; any thread: names have been looked up without a request, which calls trim_later(). */
+void names_were_read(void);
 /* profile_write.c: encode p and write it; any thread that may block.  0, -ENOMEM or what write(2) failed with. */
 int profile_put(struct pprof *p, int64_t time_ns, int64_t duration_ns, int fd);
 

@@ -56,9 +56,10 @@ static bool good_name(const char *s)
 	return n > 0 && n < sizeof profiles[0]->name && !s[n] && s[0] != '.';
 }
 
-static bool host_has(const char *name)
+/* As the host's profile_count() says. */
+static int64_t host_count(const char *name)
 {
-	return sched.opts.profile_count && sched.opts.profile_count(sched.opts.user, name) >= 0;
+	return sched.opts.profile_count ? sched.opts.profile_count(sched.opts.user, name) : -ENOENT;
 }
 
 /* Under lock: the one of that name; *at: a place for a new one, or PROFILES_MAX. */
@@ -102,7 +103,7 @@ weft_profile *weft_profile_new(const char *name)
 	struct weft_profile *p;
 	uint32_t at;
 
-	if (!good_name(name) || host_has(name))
+	if (!good_name(name) || host_count(name) != -ENOENT)
 		return NULL;
 	rt_lock(&lock);
 	p = find(name, &at);
@@ -128,7 +129,7 @@ weft_profile *weft_profile_lookup(const char *name)
 
 	if (!good_name(name))
 		return NULL;
-	host = host_has(name);
+	host = host_count(name) >= 0;
 	rt_lock(&lock);
 	p = find(name, &at);
 	if (!p && host && at < PROFILES_MAX) {
@@ -286,7 +287,7 @@ int64_t weft_profile_count(const weft_profile *p)
 	if (!p)
 		return -EINVAL;
 	if (p->builtin)
-		return sched.opts.profile_count(sched.opts.user, p->name);
+		return host_count(p->name);
 	return ld(&p->count);
 }
 

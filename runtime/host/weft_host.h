@@ -48,7 +48,8 @@ struct weft_host_opts {
 	 * the length.  Called from signal handlers: async-signal-safe, no allocation, no locks. */
 	size_t (*name)(uintptr_t pc, char *buf, size_t cap);
 	/* What weft_profile_lookup() finds beside the profiles of plugins: how many samples a profile of the
-	 * embedder's has, below 0: none of that name.  Any thread. */
+	 * embedder's has; -ENOENT: none of that name; else below 0: that cannot be found, but its name is taken.  Any
+	 * thread. */
 	int64_t (*profile_count)(void *user, const char *name);
 	/* For weft_profile_write(): any profile, as /debug/pprof/NAME?debug=N.  On a thread that may block. */
 	int (*profile_write)(void *user, const char *name, int debug, int fd);

@@ -566,7 +566,8 @@ void weft_profile_remove(weft_profile *p, const void *key);
 int64_t weft_profile_count(const weft_profile *p);
 void weft_profile_free(weft_profile *p);
 /* Any profile by name: "heap", "block", "goroutine", one of a plugin.  NULL: there is none.  Those of weftd can be
- * counted and written; they are never freed. */
+ * counted and written; they are never freed.  Not found is what takes time or a client, and so a request: "profile",
+ * "delta_heap" and its kin, /debug/fgprof. */
 weft_profile *weft_profile_lookup(const char *name);
 /* Write what /debug/pprof/NAME?debug=N would answer to fd, which is left open.  The goroutine waits meanwhile.
  * 0; -EINVAL; -ENOMEM; -EBADF; what write(2) failed with; -ECANCELED: it goes on by itself; -ENOSYS where the host

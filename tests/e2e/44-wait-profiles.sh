@@ -11,6 +11,8 @@ config '{ "profiles": { "block_rate": 1, "mutex_fraction": 1 }, "instances": [
 	{ "name": "crowd", "plugin": "parked.so", "config": { "receiving": 6, "sending": 3, "locking": 2, "sleeping": 1 } } ] }'
 weftd_start
 check "all has been waited for" wait_until 20 logged 'all has been waited for'
+has "a profile gets through a pipe that is full meanwhile" "$LOG" 'to a slow reader: Success'
+has "profiles that take a request are not found, and their names not given away" "$LOG" 'delta_heap: refused'
 gooracle_start
 P=/debug/pprof
 

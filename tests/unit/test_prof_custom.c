@@ -92,7 +92,7 @@ END_TEST
 static int64_t of_host(void *user, const char *name)
 {
 	(void)user;
-	return strcmp(name, "heap") ? -ENOENT : 42;
+	return !strcmp(name, "heap") ? 42 : !strcmp(name, "profile") ? -EEXIST : -ENOENT;
 }
 
 static int writes(void *user, const char *name, int debug, int fd)
@@ -114,6 +114,8 @@ START_TEST(names_are_unique_and_come_free_again)
 	ck_assert_ptr_nonnull(p);
 	ck_assert_ptr_null(weft_profile_new("conns"));
 	ck_assert_ptr_null(weft_profile_new("heap"));
+	ck_assert_ptr_null(weft_profile_new("profile"));
+	ck_assert_ptr_null(weft_profile_lookup("profile"));
 	ck_assert_ptr_null(weft_profile_new(""));
 	ck_assert_ptr_null(weft_profile_new("a/b"));
 	ck_assert_ptr_null(weft_profile_new("<script>"));

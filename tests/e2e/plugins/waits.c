@@ -4,9 +4,11 @@
  * Once: waits_holder holds a lock for "hold" while WAITERS goroutines want it (waits_locker), and a slow stage
  * (waits_stage) takes ITEMS items with "hold" / ITEMS between them, for which waits_producer waits.  30 things are
  * held in the profile "waits.held", by three functions.  One thread is started; one sleep is made without a word to the
- * runtime.  Then the mutex profile is written to "file", and the log says that it is done.
+ * runtime.  Then the mutex profile is written to "file", the block profile into a pipe, and the log says that it is
+ * done.
  *
  * "again": after that the lock is held once more every 100 ms, by waits_holder_again: what a difference shows. */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <time.h>
@@ -112,6 +114,43 @@ static __attribute__((noinline)) void waits_undeclared(void)
 	NOT_LAST;
 }
 
+static void read_slowly(void *arg)
+{
+	int fd = (int)(intptr_t)arg;
+	char part[1024];
+	ssize_t n;
+
+	while ((n = read(fd, part, sizeof part)) != 0)
+		if (n < 0 && weft_sleep(WEFT_MS) < 0)
+			break;
+	close(fd);
+}
+
+/* Into a pipe that is full and does not block. */
+static int write_to_slow_reader(void)
+{
+	static const char full[4096];
+	int rc, fd[2];
+
+	if (pipe(fd) < 0)
+		return -errno;
+	(void)fcntl(fd[0], F_SETFL, O_NONBLOCK);
+	(void)fcntl(fd[1], F_SETFL, O_NONBLOCK);
+	while (write(fd[1], full, sizeof full) > 0)
+		;
+	rc = weft_go(read_slowly, (void *)(intptr_t)fd[0]);
+	if (rc == 0)
+		rc = weft_profile_write(weft_profile_lookup("block"), fd[1], 1);
+	close(fd[1]);
+	return rc;
+}
+
+/* What takes a request is not found, and its name is taken. */
+static bool is_refused(const char *name)
+{
+	return !weft_profile_lookup(name) && !weft_profile_new(name);
+}
+
 static void write_profile(const struct waits *w)
 {
 	int fd = open(w->file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -120,6 +159,9 @@ static void write_profile(const struct waits *w)
 	close(fd);
 	if (rc < 0)
 		weft_log(WEFT_ERROR, "the profile is not written: %s", weft_strerror(rc));
+	weft_log(WEFT_INFO, "to a slow reader: %s", weft_strerror(write_to_slow_reader()));
+	weft_log(WEFT_INFO, "profile, cmdline, delta_heap: %s",
+		 is_refused("profile") && is_refused("cmdline") && is_refused("delta_heap") ? "refused" : "found");
 }
 
 static int waits_init(void *state, const weft_conf *conf)
