@@ -590,7 +590,8 @@ int weft_profile_cpu_start(int hz);
 int weft_profile_cpu_stop(int fd);
 /* How much the block profile counts (waits of ns and more, shorter ones as often as there is that much waiting; 1:
  * all; 0: none) and the mutex profile (one event in n; 0: none; -1: those of 1 ms and more, one in 100 of the
- * rest).  Gives back what was set before; below -1: that only.  For the whole process. */
+ * rest): of goroutines alone, foreign threads are in neither.  Gives back what was set before; below -1: that only.
+ * For the whole process. */
 int64_t weft_profile_block_rate(int64_t ns);
 int64_t weft_profile_mutex_fraction(int64_t n);
 
