@@ -2,7 +2,8 @@
  *
  * The walk goes down where code may be: functions, what was inlined into them, blocks; and, in languages
  * that have them, the namespaces and classes that functions are declared in, which is where their
- * qualified names come from.  It can be left at any entry and resumed.
+ * qualified names come from.  It can be left at any entry and resumed.  Entries stand in the order of the walk,
+ * which is held against them: in damaged ones that refer to the same children again and again it would not end.
  *
  * A function's code may be in several ranges.  Ranges nest as what is inlined nests; each knows the one
  * around it.  From the innermost at an address the chain goes on through `parent`: a function inlined
@@ -22,6 +23,7 @@
 #define SCOPES_MAX 32 /* of a name */
 #define NAME_CAP 1024
 #define LOOK_EVERY 64 /* entries between looks at the clock */
+#define PIECES_MAX (1u << 22)
 
 struct fn {
 	Dwarf_Off die;
@@ -60,6 +62,7 @@ struct unit {
 	struct arena arena;
 	struct level *level; /* [DEPTH_MAX] while WALKING */
 	int depth;
+	Dwarf_Off last; /* visited */
 
 	struct fn *fn;
 	uint32_t n_fn, cap_fn;
@@ -110,7 +113,7 @@ static int64_t add_fn(struct unit *u, Dwarf_Die *die, uint32_t parent, bool inli
 	ptrdiff_t at = 0;
 	Dwarf_Addr base, lo, hi;
 
-	while ((at = dwarf_ranges(die, at, &base, &lo, &hi)) > 0) {
+	while (u->n_piece < PIECES_MAX && (at = dwarf_ranges(die, at, &base, &lo, &hi)) > 0) {
 		if (lo == 0 || lo >= hi)
 			continue;
 		if (array_room(&u->piece, u->n_piece, &u->cap_piece, sizeof *u->piece) < 0)
@@ -119,8 +122,10 @@ static int64_t add_fn(struct unit *u, Dwarf_Die *die, uint32_t parent, bool inli
 	}
 	if (u->n_piece == before)
 		return NONE;
-	if (array_room(&u->fn, u->n_fn, &u->cap_fn, sizeof *u->fn) < 0)
+	if (array_room(&u->fn, u->n_fn, &u->cap_fn, sizeof *u->fn) < 0) {
+		u->n_piece = before; /* they are of nobody */
 		return -ENOMEM;
+	}
 	u->fn[u->n_fn++] = (struct fn){ .die = dwarf_dieoffset(die),
 					.parent = inlined ? parent : NONE,
 					.inlined = inlined,
@@ -199,10 +204,11 @@ static int walk(struct unit *u, int64_t until)
 		Dwarf_Die die = l->die;
 		int rc;
 
-		if (!l->more) {
+		if (!l->more || dwarf_dieoffset(&die) <= u->last) {
 			u->depth--;
 			continue;
 		}
+		u->last = dwarf_dieoffset(&die);
 		l->more = dwarf_siblingof(&die, &l->die) == 0;
 		rc = visit(u, &die, l->fn, l->scope);
 		if (rc < 0)

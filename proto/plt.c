@@ -136,7 +136,7 @@ static const char *name_of(const struct slots *s, uint64_t at)
 
 static int add_stub(struct reader *r, uint64_t addr, uint64_t size, const char *name)
 {
-	size_t n = strlen(name);
+	size_t n = strnlen(name, NAME_MAX_LEN);
 	char *copy = arena_alloc(&r->arena, n + sizeof "@plt");
 
 	if (!copy || array_room(&r->c, r->n, &r->cap, sizeof *r->c) < 0)
@@ -154,7 +154,8 @@ static int add_stubs(struct reader *r, const Elf64_Shdr *sh, const struct slots 
 	unsigned char *p;
 	int rc;
 
-	if (size < 8 || size > 32 || sh->sh_size > STUBS_MAX || sh->sh_addr < lo || sh->sh_addr + sh->sh_size > hi)
+	if (size < 8 || size > 32 || sh->sh_size > STUBS_MAX || sh->sh_addr < lo || sh->sh_addr > hi ||
+	    sh->sh_size > hi - sh->sh_addr)
 		return 0;
 	rc = image_load(&r->im, sh->sh_offset, sh->sh_size, &p);
 	if (rc <= 0)

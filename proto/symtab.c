@@ -23,9 +23,10 @@
 #include "symtab_impl.h"
 #include "utf8.h"
 
-#define NAME_MAX_LEN 4096 /* pprof reads texts by lines of at most 64 KiB */
 #define SECTIONS_MAX 65536
 #define SYMS_MAX (64u << 20)
+#define LOAD_MAX (2ull << 30)  /* of one section: a file with holes may be of any size */
+#define NAMES_MAX (1ull << 30) /* many symbols may have one long name */
 
 static const struct symtab empty;
 
@@ -72,7 +73,7 @@ int image_load(const struct image *im, uint64_t at, uint64_t n, void *out)
 {
 	char *p;
 
-	if (at > im->size || n > im->size - at)
+	if (at > im->size || n > im->size - at || n > LOAD_MAX)
 		return 0;
 	p = malloc(n + 1);
 	if (!p)
@@ -211,7 +212,7 @@ static size_t name_len(const char *name)
 	return n < NAME_MAX_LEN ? n : NAME_MAX_LEN;
 }
 
-/* Of all names at one address keep the best, with the largest size that any of them states. */
+/* Of all names at one address keep the best, with a size if any of them states one. */
 static uint32_t keep_best(struct candidate *c, size_t n)
 {
 	uint32_t kept = 0;
@@ -275,7 +276,7 @@ static int build(struct reader *r, const struct symtab **out)
 	r->n = keep_best(r->c, r->n);
 	for (size_t i = 0; i < r->n; i++)
 		names += name_len(r->c[i].name) + 1;
-	if (names > UINT32_MAX)
+	if (names > NAMES_MAX)
 		return 0;
 	t = calloc(1, sizeof *t);
 	if (!t)

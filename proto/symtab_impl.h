@@ -10,6 +10,8 @@
 #include "store.h"
 #include "weft_read.h"
 
+#define NAME_MAX_LEN 4096 /* pprof reads texts by lines of at most 64 KiB */
+
 /* Where bytes come from: the file, or for the vDSO this process's memory. */
 struct image {
 	int fd;
