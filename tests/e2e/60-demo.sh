@@ -3,8 +3,9 @@
 # runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
-jq --arg plugins "$B/plugins" '.http.listen = ["127.0.0.1:0"]' "$ROOT/conf/weftd.json" >"$CONFIG"
-weftd_start
+jq '.http.listen = ["127.0.0.1:0"] | (.instances[].config | select(has("listen")) | .listen) = "127.0.0.1:0"' \
+	"$ROOT/conf/weftd.json" >"$CONFIG"
+weftd_start_servers
 
 cpu_ms() { awk '{ sub(/.*\) /, ""); print ($12 + $13) * 10 }' "/proc/$PID/stat"; }
 # The age of the process reaches so many seconds.

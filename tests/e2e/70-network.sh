@@ -13,14 +13,9 @@ netload() { python3 "$ROOT/tests/lib/netload.py" "$@"; }
 metric() { get /metrics && awk -v m="$1" '$1 == m { print $2 }' "$BODY"; }
 cpu_ms() { awk '{ sub(/.*\) /, ""); print ($12 + $13) * 10 }' "/proc/$PID/stat"; }
 
-# The debug server is not the only one that listens: what the log says.
-port_of() { sed -nE "s/.*$1:?([0-9]+).*/\1/p" "$LOG" | head -n 1; }
 start() { # CONFIG [COMMAND...]
 	config "$(jq -n --argjson mine "$1" --arg path "$B/plugins" '{ plugins: { path: $path } } * $mine')"
-	weftd_spawn
-	check "it starts" wait_until 15 logged ' ready: '
-	PORT=$(port_of 'listening on 127.0.0.1')
-	URL=http://127.0.0.1:$PORT
+	weftd_start_servers
 }
 
 echo_on() { printf '{ "name": "%s", "plugin": "echo.so", "config": { "listen": "127.0.0.1:0", "idle": "%s" } }' "$@"; }

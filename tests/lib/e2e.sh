@@ -186,6 +186,20 @@ weftd_start() {
 	fi
 }
 
+# port_of WORDS: the port that the log names after them.
+port_of() { sed -nE "s/.*$1:?([0-9]+).*/\1/p" "$LOG" | head -n 1; }
+
+# weftd_start_servers [ARGS]: where plugins listen as well, the log says which port is the debug server's.
+weftd_start_servers() {
+	weftd_spawn "$@"
+	if ! wait_until 15 logged ' ready: '; then
+		fail "weftd starts" "$(tail -n 15 "$LOG")"
+		exit 1
+	fi
+	PORT=$(port_of 'listening on 127.0.0.1')
+	URL=http://127.0.0.1:$PORT
+}
+
 # weftd_exit SECONDS: wait for the end of PID; STATUS is its exit status, "late" if it did not come.
 weftd_exit() {
 	if wait_until "$1" gone "$PID"; then

@@ -118,7 +118,7 @@ END_TEST
 
 START_TEST(shipped_sample_listens_on_loopback_and_names_the_bundled_plugins)
 {
-	static const char *const plugins[] = { "primes.so", "pipeline.so", "cpuburn.so", "leak.so" };
+	static const char *const plugins[] = { "primes.so", "pipeline.so", "cpuburn.so", "leak.so", "gateway.so" };
 	struct conf_error err = { "" };
 	struct conf *c = NULL;
 
