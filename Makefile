@@ -223,6 +223,7 @@ run:
 	@printf '%s\n' 'Try from another terminal:' \
 	    "  curl '$(URL)/debug/pprof/goroutine?debug=2'" \
 	    "  go tool pprof -http=127.0.0.1:8081 '$(URL)/debug/pprof/profile?seconds=5'" \
+	    "  curl -o trace '$(URL)/debug/pprof/trace?seconds=3' && go tool trace trace" \
 	    "  curl $(URL)/metrics" \
 	    '  $(URL)/debug/pprof/ in a browser; Ctrl-C here stops it'
 	@if [ -t 0 ]; then exec bash -mc 'setpriv --pdeathsig TERM $(B)/weftd --config conf/weftd.json'; \

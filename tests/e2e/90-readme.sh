@@ -1,6 +1,6 @@
 #!/bin/bash
 # The README's commands do what it says: every ```sh block is run in order, on a terminal where it is one
-# to start and to end with Ctrl-C, and the ```text block after one is compared with its output.
+# to start and to end with Ctrl-C (look: at once), and the ```text block after one is compared with its output.
 # limit: 400
 # In a network of its own: the README's ports are fixed.
 if [ -z "${OWN_NET:-}" ]; then
@@ -13,7 +13,7 @@ if [ -z "${OWN_NET:-}" ]; then
 		export OWN_NET=1
 		exec unshare --net "${map[@]}" bash -c "perl -e '$lo' && exec bash '$0'"
 	fi
-	for port in 6060 8081; do
+	for port in 6060 6061 8081 8082; do
 		if (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
 			echo "SKIP: port $port is in use, and no network namespace can be made"
 			exit 77
@@ -47,6 +47,8 @@ start() { # BLOCK: on a terminal, as a user's second one would be
 	terminals+=("$! $out $keys")
 	if grep -q 'pprof -http' "$1"; then
 		check "the flame graph has the plugin's worker and fib" wait_until 60 flame_graph
+	elif grep -q 'go tool trace' "$1"; then
+		check "the trace has the gateway's tasks and regions" wait_until 60 viewer
 	else
 		check "ready: $(summary "$1")" wait_until 60 answers http://127.0.0.1:6060/readyz
 	fi
@@ -73,6 +75,11 @@ flame_graph() {
 	answers http://127.0.0.1:8081/ui/flamegraph && grep -q '"worker"' "$T/answer" && grep -q '"fib"' "$T/answer"
 }
 
+viewer() {
+	answers http://127.0.0.1:8082/usertasks && grep -q 'GET /item/' "$T/answer" &&
+		answers http://127.0.0.1:8082/userregions && grep -q 'backend' "$T/answer"
+}
+
 last_out=''
 while read -r name; do
 	block=$T/blocks/$name
@@ -89,6 +96,7 @@ while read -r name; do
 		;;
 	*.elsewhere) continue ;; # check-install and check-boot
 	*.start) start "$block" ;;
+	*.look) start "$block" && interrupt any ;;
 	*.restart) interrupt 0 && start "$block" ;;
 	*.run)
 		# In this shell: cd and export last, as on the reader's terminal.
