@@ -1,4 +1,5 @@
-/* pprof_trace.c - /debug/pprof/trace?seconds=F: what the scheduler does from now on, for `go tool trace`.
+/* pprof_trace.c - /debug/pprof/trace?seconds=F: what the scheduler does from now on, for `go tool trace`; and
+ * /debug/flight?seconds=F: what it did until now.
  *
  * Tasks on the pool write what the recorder holds, each GOTRACE_LIVE_POLL, and what is written goes to the client
  * meanwhile; any number of clients may do so at once.  A trace ends in time, or when it is as long as max_bytes allows,
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define PENDING_MAX (64u << 20)
+#define FLIGHT_SECONDS 10
 
 struct trace {
 	struct op op; /* first */
@@ -28,6 +30,7 @@ struct trace {
 	size_t taken; /* of front */
 	bool out;     /* a task is */
 	bool ended;   /* nothing more is written */
+	const char *name; /* of the file */
 };
 
 static void trace_free(struct op *o)
@@ -127,7 +130,7 @@ static void trace_step(struct op *o)
 	if (r->state == REQ_WAIT) {
 		r->state = REQ_READY;
 		reply_stream(r, type_binary, trace_read, o);
-		reply_header(r, MHD_HTTP_HEADER_CONTENT_DISPOSITION, "attachment; filename=\"trace\"");
+		reply_file(r, x->name);
 	}
 	request_wake(r);
 	if (o->rc == GOTRACE_LIVE_MORE)
@@ -136,38 +139,33 @@ static void trace_step(struct op *o)
 		loop->arm(loop->user, x->timer, GOTRACE_LIVE_POLL);
 }
 
-static void start(struct request *r, double seconds, const struct gotrace_opts *opts, const struct filter *filter)
+/* What both are asked for. */
+struct asked {
+	struct gotrace_opts opts;
+	struct filter filter;
+};
+
+static void start(struct request *r, const struct asked *asked, int64_t end, const char *name)
 {
 	const struct http_loop *loop = r->h->loop;
 	struct trace *x = op_new(r, sizeof(*x), BUDGET_COLLECTION, trace_free);
-	struct gotrace_opts with = *opts;
+	struct gotrace_opts with = asked->opts;
 
 	if (!x)
 		return;
-	x->filter = *filter;
+	x->name = name;
+	x->filter = asked->filter;
 	with.host = getpid();
-	if (*filter->instance || *filter->plugin) {
+	if (*x->filter.instance || *x->filter.plugin) {
 		with.passes = passes;
 		with.user = &x->filter;
 	}
-	x->live = gotrace_live_new(&with, mono_now() + (int64_t)(seconds * SECOND));
+	x->live = gotrace_live_new(&with, end);
 	x->timer = loop->timer(loop->user, tick, x);
 	if (!x->live || !x->timer)
 		op_fail(&x->op, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 	else
 		go_on(x);
-}
-
-/* As Go has it: what is no positive number is 1. */
-static double seconds_of(const char *query)
-{
-	char text[32], *end = text;
-	double s;
-
-	if (!param_get(query, "seconds", text, sizeof(text)) || !*text)
-		return 1;
-	s = strtod(text, &end);
-	return *end || !isfinite(s) || s <= 0 ? 1 : s;
 }
 
 /* A parameter that is a positive whole number, 0 if it is not given; false: a reply is set. */
@@ -182,22 +180,75 @@ static bool positive(struct request *r, const char *key, uint64_t *value)
 	return false;
 }
 
-void get_trace(struct request *r)
+/* False: a reply is set. */
+static bool parse(struct request *r, struct asked *asked)
 {
-	double seconds = seconds_of(r->query);
 	struct param stacks = param_int(r->query, "stacks");
-	struct gotrace_opts opts = { .no_stacks = stacks.given && !stacks.value };
-	struct filter filter;
 
+	*asked = (struct asked){ .opts.no_stacks = stacks.given && !stacks.value };
 	if (stacks.given && (!stacks.valid || stacks.value < 0 || stacks.value > 1)) {
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "stacks must be 0 or 1");
-		return;
+		return false;
 	}
-	if (!positive(r, "g", &opts.g) || !positive(r, "max_bytes", &opts.max_bytes) ||
-	    !seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !filter_parse(r, &filter))
+	return positive(r, "g", &asked->opts.g) && positive(r, "max_bytes", &asked->opts.max_bytes) &&
+	       filter_parse(r, &asked->filter);
+}
+
+/* seconds= as a number; false: it is none that is greater than 0, or there is none. */
+static bool seconds_of(const char *query, double *s)
+{
+	char text[32], *end = text;
+
+	if (!param_get(query, "seconds", text, sizeof(text)) || !*text)
+		return false;
+	*s = strtod(text, &end);
+	return !*end && isfinite(*s) && *s > 0;
+}
+
+/* As Go has it: what is no positive number is 1. */
+void get_trace(struct request *r)
+{
+	double seconds;
+	struct asked asked;
+
+	if (!seconds_of(r->query, &seconds))
+		seconds = 1;
+	if (!seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !parse(r, &asked))
 		return;
 	if (r->method == METHOD_HEAD)
 		reply_head(r, type_binary, "trace");
 	else
-		start(r, seconds, &opts, &filter);
+		start(r, &asked, mono_now() + (int64_t)(seconds * SECOND), "trace");
+}
+
+static bool recorder_is_on(void)
+{
+	struct weft_counters c;
+
+	weft_read_counters(&c);
+	return c.recorder_bytes > 0;
+}
+
+void get_flight(struct request *r)
+{
+	int64_t now = mono_now();
+	double seconds = FLIGHT_SECONDS;
+	struct asked asked;
+	char text[2];
+
+	if (!seconds_of(r->query, &seconds) && param_get(r->query, "seconds", text, sizeof(text))) {
+		reply_error(r, MHD_HTTP_BAD_REQUEST, "seconds must be a number greater than 0");
+		return;
+	}
+	if (!parse(r, &asked))
+		return;
+	if (!recorder_is_on()) {
+		reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the recorder is off: runtime.recorder.memory is 0");
+		return;
+	}
+	asked.opts.from = seconds * SECOND < (double)now ? now - (int64_t)(seconds * SECOND) : 1;
+	if (r->method == METHOD_HEAD)
+		reply_head(r, type_binary, "flight.trace");
+	else
+		start(r, &asked, now, "flight.trace");
 }

@@ -38,7 +38,7 @@ static void set(struct request *r, unsigned status, struct MHD_Response *resp, c
 	}
 }
 
-static void disposition(struct request *r, const char *filename)
+void reply_file(struct request *r, const char *filename)
 {
 	char text[128];
 
@@ -85,7 +85,7 @@ void reply_bytes(struct request *r, const char *type, const char *filename, void
 	if (!resp)
 		free(data);
 	set(r, MHD_HTTP_OK, resp, type);
-	disposition(r, filename);
+	reply_file(r, filename);
 }
 
 void reply_text(struct request *r, const char *type, const char *text)
@@ -103,7 +103,7 @@ void reply_head(struct request *r, const char *type, const char *filename)
 {
 	/* Of unknown size, for a Content-Length of 0 would be a lie. */
 	set(r, MHD_HTTP_OK, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1024, read_nothing, NULL, NULL), type);
-	disposition(r, filename);
+	reply_file(r, filename);
 }
 
 static void stream_free(void *cls)

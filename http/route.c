@@ -24,6 +24,7 @@ static const struct route routes[] = {
 	{ "/debug/pprof/symbol", "symbol", READ | METHOD_POST, true, HTTP_PPROF | HTTP_SYMBOL, any_symbol },
 	{ "/debug/pprof/threadcreate", "threadcreate", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/trace", "trace", READ, true, HTTP_PPROF | HTTP_TRACE, get_trace },
+	{ "/debug/flight", "flight", READ, false, HTTP_PPROF | HTTP_TRACE, get_flight },
 	{ "/debug/fgprof", "fgprof", READ, false, HTTP_PPROF, get_fgprof },
 	{ "/debug/weft/sched", "sched", READ, false, HTTP_PPROF, get_sched },
 	{ "/debug/weft/stacks", "stacks", READ, false, HTTP_PPROF, get_stacks },

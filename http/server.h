@@ -217,6 +217,7 @@ void reply_stream(struct request *r, const char *type, MHD_ContentReaderCallback
 /* Which of the two `format=` asks for; false: for another, and that is refused. */
 bool reply_format(struct request *r, bool *json);
 void reply_header(struct request *r, const char *name, const char *value);
+void reply_file(struct request *r, const char *filename); /* the name to be saved under; NULL: none */
 enum MHD_Result reply_queue(struct request *r);
 extern const char type_json[], type_text[], type_html[], type_binary[];
 
@@ -386,6 +387,7 @@ void get_goroutine(struct request *r);
 void get_profile(struct request *r);
 void get_fgprof(struct request *r);
 void get_trace(struct request *r);
+void get_flight(struct request *r);
 void get_cmdline(struct request *r);
 void any_symbol(struct request *r);
 void symbol_begin(struct request *r); /* before the body */

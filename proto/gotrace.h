@@ -32,7 +32,7 @@ struct gotrace *gotrace_new(const struct gotrace_opts *opts); /* NULL: no memory
 void gotrace_free(struct gotrace *t);
 struct buf *gotrace_out(struct gotrace *t);
 
-/* What lives, as seen at `from` or later, and before the records of gotrace_begin() were read. */
+/* What lives, as seen at `from` or any time later, before the (last) records of gotrace_begin() were read. */
 void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w);
 void gotrace_proc(struct gotrace *t, int id);
 void gotrace_thread(struct gotrace *t, const struct weft_sched_m *m);

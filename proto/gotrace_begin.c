@@ -31,7 +31,8 @@ void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w)
 	g->instance = w->instance;
 	g->wanted = passes(t, w);
 	g->tid = w->tid;
-	g->stack = g->wanted ? (uint32_t)gt_stack_pcs(t, w) : 0;
+	if (g->wanted) /* where it stood at the start is known if it has stood there ever since */
+		g->stack = (uint32_t)(w->since <= t->opts.from ? gt_stack_pcs(t, w) : gt_stack_start(t, w->start));
 }
 
 void gotrace_proc(struct gotrace *t, int id)
@@ -258,6 +259,8 @@ static void infer_g(struct gotrace *t, struct gt_g *g)
 	if (g->far) {
 		g->state = state_after(g->far);
 		g->tid = g->far->tid ? g->far->tid : g->tid;
+		if (g->wanted && g->far->event == WEFT_EV_GO_BLOCK && g->far->stack)
+			g->stack = (uint32_t)gt_stack_id(t, g->far->stack);
 	}
 	if (g->back && r && (r->event == WEFT_EV_HANDOFF || r->event == WEFT_EV_PROC_STEAL))
 		g->tid = g->back->tid; /* it never left that thread */

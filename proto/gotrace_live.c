@@ -1,7 +1,11 @@
 /* gotrace_live.c - reading the recorder's rings over and over, for one trace.
  *
  * First who lives is looked at, then the rings, so that whoever did nothing in between is what it was seen as.  From
- * then on the rings are read up to LATE before now: threads that are about to write a record have done so by then. */
+ * then on the rings are read up to LATE before now: threads that are about to write a record have done so by then.
+ *
+ * Of a past window the rings are read at once, before they are written over, and once more after the look: both
+ * together tell what everybody did from the window's beginning until after it was seen.  Whoever did nothing is what
+ * it is now; whoever ended stands in the records alone. */
 #include "gotrace_live.h"
 
 #include <errno.h>
@@ -16,6 +20,8 @@ struct gotrace_live {
 	int64_t from, end;
 	enum { LOOKS, RUNS, ENDS, OVER } phase;
 	struct weft_snapshot *snap;
+	struct weft_recs *past; /* of a window in the past: what there was to be read when it was asked for */
+	int64_t asked;          /* when that was */
 	struct weft_recs *recs; /* taken, not all written */
 	int64_t until;          /* of the writing that is under way */
 };
@@ -35,11 +41,18 @@ struct gotrace_live *gotrace_live_new(const struct gotrace_opts *opts, int64_t e
 
 	if (!l)
 		return NULL;
-	l->from = with.from = clock_now();
+	l->asked = clock_now();
+	if (with.from) {
+		l->past = weft_recs_read(with.from - GOTRACE_BEFORE);
+		/* What was stamped too early may be missing from before that. */
+		if (l->past && with.from < l->past->lost + GOTRACE_BEFORE)
+			with.from = l->past->lost + GOTRACE_BEFORE;
+	}
+	l->from = with.from = opts->from ? with.from : l->asked;
 	l->end = end;
 	l->t = gotrace_new(&with);
 	l->snap = weft_snapshot_parked();
-	if (l->t && l->snap)
+	if (l->t && l->snap && (l->past || !opts->from))
 		return l;
 	gotrace_live_free(l);
 	return NULL;
@@ -51,6 +64,7 @@ void gotrace_live_free(struct gotrace_live *l)
 		return;
 	weft_snapshot_free(l->snap);
 	weft_recs_free(l->recs);
+	weft_recs_free(l->past);
 	gotrace_free(l->t);
 	free(l);
 }
@@ -93,6 +107,27 @@ static int look_at_threads(struct gotrace *t)
 	return 0;
 }
 
+/* All records from before the window until after the look. */
+static struct weft_recs *read_first(struct gotrace_live *l)
+{
+	struct weft_recs *recs = weft_recs_read((l->past ? l->asked : l->from) - GOTRACE_BEFORE), *both;
+
+	if (!l->past || !recs)
+		return recs;
+	both = weft_recs_join(l->past, recs);
+	weft_recs_free(recs);
+	weft_recs_free(l->past);
+	l->past = NULL;
+	return both;
+}
+
+static int64_t until_now(const struct gotrace_live *l)
+{
+	int64_t until = clock_now() - LATE;
+
+	return until < l->end ? until : l->end;
+}
+
 static int look(struct gotrace_live *l, int64_t budget)
 {
 	struct weft_goroutine w;
@@ -106,18 +141,17 @@ static int look(struct gotrace_live *l, int64_t budget)
 	l->snap = NULL;
 	if (look_at_threads(l->t) < 0)
 		return -ENOMEM;
-	l->recs = weft_recs_read(l->from - GOTRACE_BEFORE);
+	l->recs = read_first(l);
 	if (!l->recs)
 		return -ENOMEM;
 	gotrace_begin(l->t, l->recs);
-	l->until = l->from;
+	l->until = l->from < l->asked ? until_now(l) : l->from;
 	l->phase = RUNS;
 	return GOTRACE_LIVE_MORE;
 }
 
 static int run(struct gotrace_live *l, int64_t budget)
 {
-	int64_t now = clock_now();
 	int rc;
 
 	if (!l->recs) {
@@ -125,7 +159,7 @@ static int run(struct gotrace_live *l, int64_t budget)
 		if (!l->recs)
 			return -ENOMEM;
 		gotrace_take(l->t, l->recs);
-		l->until = now - LATE < l->end ? now - LATE : l->end;
+		l->until = until_now(l);
 	}
 	rc = gotrace_write(l->t, l->until, budget);
 	if (rc)

@@ -1,4 +1,4 @@
-/* gotrace_live.h - a trace of this process from some moment on, as long as somebody calls gotrace_live_step().
+/* gotrace_live.h - a trace of this process, as long as somebody calls gotrace_live_step().
  *
  * The recorder runs all the time; this is a reader of it, and there may be any number.  One thread at a time each. */
 #ifndef WEFT_PROTO_GOTRACE_LIVE_H
@@ -10,7 +10,8 @@
 #define GOTRACE_LIVE_POLL INT64_C(100000000)
 
 struct gotrace_live;
-/* Until `end` (CLOCK_MONOTONIC ns), or until gotrace_live_finish(); opts->from is now.  NULL: no memory. */
+/* Until `end` (CLOCK_MONOTONIC ns), or until gotrace_live_finish(); from now on with opts->from 0, else from then on, or
+ * from where the recorder's memory begins.  NULL: no memory. */
 struct gotrace_live *gotrace_live_new(const struct gotrace_opts *opts, int64_t end);
 void gotrace_live_free(struct gotrace_live *l);
 /* Ends with what is written by now. */

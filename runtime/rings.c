@@ -148,3 +148,39 @@ void weft_recs_free(struct weft_recs *recs)
 	if (recs)
 		rt_unmap(recs, size_of(recs->cap));
 }
+
+/* Append those of r's thread; they end before `end`.  Those up to number `done` are there already. */
+static const struct weft_rec *append_thread(struct weft_recs *out, const struct weft_rec *r, const struct weft_rec *end,
+					    uint64_t *done)
+{
+	int tid = r->tid;
+
+	for (; r < end && r->tid == tid; r++) {
+		if (r->at < *done)
+			continue;
+		out->r[out->n++] = *r;
+		*done = r->at + 1;
+	}
+	return r;
+}
+
+struct weft_recs *weft_recs_join(const struct weft_recs *a, const struct weft_recs *b)
+{
+	const struct weft_rec *x = a->r, *x_end = x + a->n, *y = b->r, *y_end = y + b->n;
+	struct weft_recs *out = rt_map(size_of(a->n + b->n));
+
+	if (!out)
+		return NULL;
+	out->cap = a->n + b->n;
+	out->lost = a->lost;
+	while (x < x_end || y < y_end) {
+		int tid = y == y_end || (x < x_end && x->tid < y->tid) ? x->tid : y->tid;
+		uint64_t done = 0;
+
+		if (x < x_end && x->tid == tid)
+			x = append_thread(out, x, x_end, &done);
+		if (y < y_end && y->tid == tid)
+			y = append_thread(out, y, y_end, &done);
+	}
+	return out;
+}

@@ -79,6 +79,8 @@ struct weft_recs {
  * here before anything that it says can be seen elsewhere.  10 ms for a pool of 16 MiB.  NULL: no memory. */
 struct weft_recs *weft_recs_read(int64_t from);
 void weft_recs_free(struct weft_recs *recs);
+/* Both, where b was read after a, from before that on: as if read at once, but that nothing of a was lost meanwhile. */
+struct weft_recs *weft_recs_join(const struct weft_recs *a, const struct weft_recs *b);
 
 /* The text of r, a LOG or LABELS with flags, NUL-terminated: at most WEFT_TRACE_TEXT bytes, cut to cap - 1.  first: the
  * earliest record of the array that r is in.  Its length; -1: (part of) it is not there. */
