@@ -20,8 +20,8 @@
  * any lock (those of heap_live.c are of the last rank), on any stack, in a thread's last moments (there is nothing to
  * clean up), in a signal handler that interrupted just this (`busy`: then not sampled, not looked up), in a child
  * after fork() (`owner`: likewise; who held the locks is not there; a system call to find that out would cost more than
- * all the rest).  Sampling allocates nothing and takes no lock that
- * workers share on their way; a sampled block costs a walk of the stack by table, up to some microseconds.
+ * all the rest).  Sampling allocates nothing and takes no lock that workers share on their way; a sampled block costs a
+ * walk of the stack by table, up to some microseconds.
  *
  * In builds with a sanitizer, which has an allocator of its own, nothing is sampled. */
 #include <malloc.h>
@@ -34,9 +34,8 @@
 
 #define WINDOW (32 * 1024)
 #define NEVER (INT64_MAX / 2)
-#define WALK_MAX (256 * 1024)  /* bytes of a stack of whose bounds only the upper one is known */
-#define ROOM (4 * 1024)        /* of stack that the walk of a goroutine's needs, */
-#define LABEL_ROOM (12 * 1024) /* and labels that are new */
+#define WALK_MAX (256 * 1024) /* bytes of a stack of whose bounds only the upper one is known */
+#define ROOM (4 * 1024)       /* of stack that the walk of a goroutine's needs, */
 #define RATES 256
 
 struct rt_ptab rt_heap_tab = RT_PTAB(RT_HEAP_ENTRIES);
@@ -208,10 +207,11 @@ static bool settle(struct self *s, size_t n)
 	return hit;
 }
 
+/* A size that no block has ends it, too, or it would make the window endless: note() takes it back. */
 static inline bool ends_window(size_t n)
 {
 	self.left = (int64_t)((uint64_t)self.left - n);
-	return self.left < 0;
+	return (self.left | (int64_t)n) < 0;
 }
 
 /* --- A sample ------------------------------------------------------------------------------------- */
@@ -285,7 +285,7 @@ static RT_COLD void sample(struct self *s, void *p, size_t n, const struct rt_re
 		g = NULL;
 	if (bounds(s, m, g, (uintptr_t)fp, &lo, &hi) && (!g || (uintptr_t)fp - lo > ROOM))
 		key.stack = stack_of(rt_regs_at_call(fp, sp), lo, hi);
-	if (g && (uintptr_t)fp - lo > LABEL_ROOM)
+	if (g && (uintptr_t)fp - lo > RT_LABEL_ROOM)
 		key.labels = rt_labels_keep(ld(&g->labels), key.instance);
 	block.entry = rt_ptab_at(&rt_heap_tab, key);
 	rt_ptab_add(&rt_heap_tab, block.entry, 0, 1);

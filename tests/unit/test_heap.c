@@ -149,6 +149,28 @@ END_TEST
 
 /* --- Results -------------------------------------------------------------------------------------------- */
 
+static volatile size_t absurd = SIZE_MAX / 2 + 2;
+
+static void asks_for_too_much(void *arg)
+{
+	(void)arg;
+	ck_assert_ptr_null(malloc(absurd));
+	ck_assert_ptr_null(calloc(1, absurd));
+	ck_assert_ptr_null(realloc(NULL, absurd));
+	ck_assert_ptr_null(memalign(64, absurd));
+	site_transient();
+}
+
+START_TEST(a_size_that_nobody_has_does_not_end_the_sampling_of_its_thread)
+{
+	rheap_begin(1);
+	rtest_run(asks_for_too_much, NULL);
+
+	rheap_expect(site_transient, 7, 840, 7, 840);
+	rtest_end();
+}
+END_TEST
+
 START_TEST(wrong_arguments_are_refused_as_by_the_c_library)
 {
 	void *p = &p;
@@ -424,6 +446,7 @@ Suite *test_heap(void)
 	tcase_add_test(t, at_rate_1_each_site_has_its_blocks_to_the_byte);
 	tcase_add_test(t, every_function_of_the_family_is_sampled_and_its_caller_is_the_leaf);
 	tcase_add_test(t, what_the_c_library_allocates_is_sampled_and_the_way_there_is_not_lost);
+	tcase_add_test(t, a_size_that_nobody_has_does_not_end_the_sampling_of_its_thread);
 	tcase_add_test(t, wrong_arguments_are_refused_as_by_the_c_library);
 	tcase_add_test(t, realloc_frees_one_block_and_allocates_another);
 	tcase_add_test(t, a_sample_has_the_labels_and_the_instance_of_its_goroutine);
