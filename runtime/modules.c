@@ -80,6 +80,19 @@ static void id_in_notes(const uint8_t *p, size_t n, size_t align, struct build_i
 	}
 }
 
+/* Is what ph describes in memory? */
+static bool is_loaded(const struct dl_phdr_info *info, const ElfW(Phdr) * ph)
+{
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *l = &info->dlpi_phdr[i];
+
+		if (l->p_type == PT_LOAD && l->p_flags & PF_R && ph->p_vaddr >= l->p_vaddr &&
+		    ph->p_memsz <= l->p_memsz && ph->p_vaddr - l->p_vaddr <= l->p_memsz - ph->p_memsz)
+			return true;
+	}
+	return false;
+}
+
 static struct build_id id_in_memory(const struct dl_phdr_info *info)
 {
 	struct build_id id = { 0 };
@@ -87,7 +100,7 @@ static struct build_id id_in_memory(const struct dl_phdr_info *info)
 	for (int i = 0; i < info->dlpi_phnum && !id.len; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 
-		if (ph->p_type == PT_NOTE)
+		if (ph->p_type == PT_NOTE && is_loaded(info, ph))
 			id_in_notes((const uint8_t *)(info->dlpi_addr + ph->p_vaddr), ph->p_memsz, ph->p_align, &id);
 	}
 	return id;

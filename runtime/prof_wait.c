@@ -47,7 +47,10 @@ static void count(struct rt_ptab *t, struct m *m, uint64_t extra, uint64_t event
 	uint32_t e = 0;
 
 	if (key.stack) {
-		key.labels = rt_labels_keep(ld(&g->labels), key.instance);
+		/* A goroutine on its last kilobytes is counted without labels; a guest's stack is no slot, and large.
+		 */
+		if ((uintptr_t)__builtin_frame_address(0) - rt_stack_lo(g) > RT_LABEL_ROOM)
+			key.labels = rt_labels_keep(ld(&g->labels), key.instance);
 		e = rt_ptab_at(t, key);
 	}
 	rt_ptab_add(t, e, 0, events);

@@ -61,6 +61,7 @@ void rt_labels_kept(uint32_t kept, struct weft_labels *out);
 int rt_labels_keep_start(void);
 void rt_labels_keep_counters(struct weft_counters *out);
 #define RT_KEPT_PER_INSTANCE 1000
+#define RT_LABEL_ROOM (12 * 1024) /* of stack, which copying them needs */
 
 /* --- The profiles (prof_store.c) --- */
 

@@ -129,7 +129,7 @@ void weft_host_heap_rate(int64_t rate);
 /* From now on count calls of malloc() and its kin, for weft_read_mallocs(): makes each dearer.  -ENOTSUP in builds with
  * a sanitizer. */
 int weft_host_count_mallocs(void);
-/* Give back to the system what the allocator and goroutines that have ended hold in reserve.  May take milliseconds
+/* Give back to the system what the allocator and goroutines that have ended hold in reserve.  Some 20 to 70 ms
  * for each GiB, in which others wait that allocate: not on the loop. */
 void weft_host_trim(void);
 
