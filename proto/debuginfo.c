@@ -260,17 +260,9 @@ static int list_units(struct debug *d, int64_t until)
 
 static struct entry *entry_at(const struct debug *d, uint64_t addr)
 {
-	uint32_t lo = 0, hi = d->n_range;
+	size_t n = d->n_range ? sorted_upto(&d->range->lo, sizeof *d->range, d->n_range, addr) : 0;
 
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (d->range[mid].lo <= addr)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo && addr < d->range[lo - 1].hi ? &d->entry[d->range[lo - 1].entry] : NULL;
+	return n && addr < d->range[n - 1].hi ? &d->entry[d->range[n - 1].entry] : NULL;
 }
 
 int debug_at(struct debug *d, uint64_t addr, int64_t until, struct debug_frames *out)

@@ -340,17 +340,9 @@ static const char *scope_name(struct unit *u, uint32_t scope)
 
 static uint32_t scope_of(const struct unit *u, Dwarf_Off die)
 {
-	uint32_t lo = 0, hi = u->n_decl;
+	size_t n = u->n_decl ? sorted_upto(&u->decl->die, sizeof *u->decl, u->n_decl, die) : 0;
 
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (u->decl[mid].die < die)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < u->n_decl && u->decl[lo].die == die ? u->decl[lo].scope : NONE;
+	return n && u->decl[n - 1].die == die ? u->decl[n - 1].scope : NONE;
 }
 
 /* Where a function was declared is said by the last of the entries that its own refers to. */
@@ -447,17 +439,9 @@ static const char *path(struct unit *u, const char *file)
 
 static struct fn *innermost(const struct unit *u, uint64_t addr)
 {
-	uint32_t lo = 0, hi = u->n_piece, i;
+	uint32_t n = u->n_piece ? (uint32_t)sorted_upto(&u->piece->lo, sizeof *u->piece, u->n_piece, addr) : 0;
 
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (u->piece[mid].lo <= addr)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (i = lo ? lo - 1 : NONE; i != NONE; i = u->piece[i].around)
+	for (uint32_t i = n ? n - 1 : NONE; i != NONE; i = u->piece[i].around)
 		if (addr < u->piece[i].hi)
 			return &u->fn[u->piece[i].fn];
 	return NULL;

@@ -142,6 +142,21 @@ uint64_t hash_bytes(uint64_t seed, const void *p, size_t n)
 	return h;
 }
 
+size_t sorted_upto(const uint64_t *key, size_t stride, size_t n, uint64_t at)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (*(const uint64_t *)((const char *)key + mid * stride) <= at)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 int array_room(void *array, uint32_t n, uint32_t *cap, size_t element)
 {
 	void *old, *new;

@@ -36,6 +36,10 @@ void index_free(struct index *x);
 uint64_t hash_u64(uint64_t seed, uint64_t v);
 uint64_t hash_bytes(uint64_t seed, const void *p, size_t n);
 
+/* How many of n elements, in order of a number in each, have one up to `at`.  key: that of the first element, stride:
+ * the size of one.  Async-signal-safe. */
+size_t sorted_upto(const uint64_t *key, size_t stride, size_t n, uint64_t at);
+
 /* Make room for one more element of an array that doubles.  0, or -ENOMEM. */
 int array_room(void *array, uint32_t n, uint32_t *cap, size_t element);
 

@@ -36,17 +36,9 @@ static pthread_mutex_t update_lock = PTHREAD_MUTEX_INITIALIZER;
 /* sig.  (weft_module_at() makes no promise to signal handlers.) */
 static const struct weft_module *module_find(const struct weft_modules *ms, uint64_t pc)
 {
-	size_t lo = 0, hi = ms ? ms->n : 0;
+	size_t n = ms ? sorted_upto(&ms->m->start, sizeof *ms->m, ms->n, pc) : 0;
 
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (ms->m[mid].start <= pc)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo && pc < ms->m[lo - 1].limit ? &ms->m[lo - 1] : NULL;
+	return n && pc < ms->m[n - 1].limit ? &ms->m[n - 1] : NULL;
 }
 
 static bool same_module(const struct weft_module *a, const struct weft_module *b)

@@ -334,17 +334,9 @@ int symtab_read(const struct weft_module *m, const struct symtab **out)
 
 const struct sym *symtab_at(const struct symtab *t, uint64_t addr)
 {
-	uint32_t lo = 0, hi = t->n, i;
+	uint32_t n = t->n ? (uint32_t)sorted_upto(&t->sym->addr, sizeof *t->sym, t->n, addr) : 0;
 
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (t->sym[mid].addr <= addr)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (i = lo ? lo - 1 : SYM_NONE; i != SYM_NONE; i = t->sym[i].around)
+	for (uint32_t i = n ? n - 1 : SYM_NONE; i != SYM_NONE; i = t->sym[i].around)
 		if (addr < t->sym[i].end)
 			return &t->sym[i];
 	return NULL;

@@ -72,6 +72,26 @@ void asserts(void *arg)
 	rt_fatal("the %s is broken", "invariant");
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winfinite-recursion"
+RT_NOINLINE static int deeper(volatile char *from, int n)
+{
+	volatile char frame[200] = { 0 };
+
+	frame[0] = *from;
+	frame[n % 200] = 1;
+	return n + deeper(frame, n + 1) + frame[3];
+}
+#pragma GCC diagnostic pop
+
+void recurse(void *arg)
+{
+	volatile char frame[1] = { 0 };
+
+	(void)arg;
+	(void)deeper(frame, 0);
+}
+
 static uint64_t waiting(void)
 {
 	static struct weft_counters c;

@@ -28,6 +28,7 @@ void break_goroutine(void);
 void null_pointer(void *arg);
 void aborts(void *arg);
 void asserts(void *arg);
+void recurse(void *arg); /* until the stack ends */
 
 /* --- The parent --- */
 

@@ -30,12 +30,12 @@ void rtest_begin(int n)
 	rtest_begin_with(&(struct weft_host_opts){ .maxprocs = n, .recorder_bytes = 1 << 20, .log = log_line });
 }
 
-void rtest_begin1(void)
+static void begin_one(void)
 {
 	rtest_begin(1);
 }
 
-void rtest_begin3(void)
+static void begin_three(void)
 {
 	rtest_begin(3);
 }
@@ -43,6 +43,26 @@ void rtest_begin3(void)
 void rtest_end(void)
 {
 	ck_assert_int_eq(weft_host_stop(10 * WEFT_SEC), 0);
+}
+
+TCase *rtest_case(int n, int seconds)
+{
+	TCase *t = tcase_create(n == 1 ? "one P" : "three Ps");
+
+	tcase_add_checked_fixture(t, n == 1 ? begin_one : begin_three, rtest_end);
+	tcase_set_timeout(t, seconds);
+	return t;
+}
+
+RT_NOINLINE void rtest_compute(const _Atomic bool *stop)
+{
+	static _Atomic uint64_t sink;
+	uint64_t x = 1;
+
+	while (!ld(stop))
+		for (int i = 0; i < 1000; i++)
+			x = x * 6364136223846793005u + 1442695040888963407u;
+	st(&sink, x);
 }
 
 struct run {

@@ -20,9 +20,8 @@ extern weft_inst *inst; /* of rtest_begin() */
 
 /* A runtime of n Ps with one instance "test"; recorder on. */
 void rtest_begin(int n);
-/* As fixtures: of 1 P, of 3. */
-void rtest_begin1(void);
-void rtest_begin3(void);
+/* A case whose tests each run on a runtime of their own with n Ps, 1 or 3, and may take so many seconds. */
+TCase *rtest_case(int n, int seconds);
 /* With the options changed by hand. */
 void rtest_begin_with(const struct weft_host_opts *opts);
 /* Stop it; fails the test when an M does not come back within 10 s. */
@@ -36,6 +35,9 @@ void rtest_wait(bool (*cond)(void *arg), void *arg, const char *what);
 void rtest_wait_parked(uint64_t goid, enum rt_wait reason);
 /* Until no goroutine of inst lives. */
 void rtest_wait_gone(void);
+
+/* Arithmetic that calls nobody, until *stop. */
+void rtest_compute(const _Atomic bool *stop);
 
 /* /proc/self: how many. */
 int rtest_threads(void);

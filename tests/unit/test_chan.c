@@ -301,14 +301,9 @@ Suite *test_chan(void);
 Suite *test_chan(void)
 {
 	Suite *s = suite_create("chan");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
+	for (int ps = 1; ps <= 3; ps += 2) {
+		TCase *t = rtest_case(ps, 120);
 
-	for (int i = 0; i < 2; i++) {
-		TCase *t = tcase_create(names[i]);
-
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 120);
 		tcase_add_test(t, send_to_full_channel_parks_until_a_receive);
 		tcase_add_test(t, recv_on_closed_channel_drains_then_reports_closed);
 		tcase_add_test(t, close_wakes_all_receivers_with_closed_and_senders_with_epipe);

@@ -246,14 +246,9 @@ Suite *test_chan_races(void);
 Suite *test_chan_races(void)
 {
 	Suite *s = suite_create("chan races");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
+	for (int ps = 1; ps <= 3; ps += 2) {
+		TCase *t = rtest_case(ps, 120);
 
-	for (int i = 0; i < 2; i++) {
-		TCase *t = tcase_create(names[i]);
-
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 120);
 		tcase_add_test(t, a_try_to_receive_finds_what_is_there_though_the_channel_is_being_closed);
 		tcase_add_test(t, a_select_with_a_default_sees_that_one_of_its_channels_is_always_ready);
 		tcase_add_test(t, of_two_values_offered_on_one_channel_both_are_sent);

@@ -368,14 +368,9 @@ Suite *test_ctx(void);
 Suite *test_ctx(void)
 {
 	Suite *s = suite_create("ctx");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
+	for (int ps = 1; ps <= 3; ps += 2) {
+		TCase *t = rtest_case(ps, 60);
 
-	for (int i = 0; i < 2; i++) {
-		TCase *t = tcase_create(names[i]);
-
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 60);
 		tcase_add_test(t, cancelling_ends_what_is_below_and_nothing_above);
 		tcase_add_test(t, a_deadline_ends_waits_with_etimedout);
 		tcase_add_test(t, a_deadline_that_has_passed_or_a_parent_that_is_over_gives_a_context_that_is_over);

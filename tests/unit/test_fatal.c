@@ -16,24 +16,6 @@
 
 static volatile int zero;
 
-#pragma GCC diagnostic ignored "-Winfinite-recursion"
-RT_NOINLINE static int deeper(volatile char *from, int n)
-{
-	volatile char frame[200] = { 0 };
-
-	frame[0] = *from;
-	frame[n % 200] = 1;
-	return n + deeper(frame, n + 1) + frame[3];
-}
-
-static void recurse(void *arg)
-{
-	volatile char frame[1] = { 0 };
-
-	(void)arg;
-	(void)deeper(frame, 0);
-}
-
 static _Atomic int n_spinning;
 
 RT_NOSAN static void spins(void *arg)
@@ -258,6 +240,7 @@ START_TEST(fault_in_plugin_code_on_a_thread_names_goroutine_and_thread)
 END_TEST
 
 /* Its own stack is gone, too: only the alternate stack lets it say so. */
+#pragma GCC diagnostic ignored "-Winfinite-recursion"
 static int thread_deeper(int n)
 {
 	volatile char frame[4096];

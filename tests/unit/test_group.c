@@ -214,14 +214,9 @@ Suite *test_group(void);
 Suite *test_group(void)
 {
 	Suite *s = suite_create("group");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
+	for (int ps = 1; ps <= 3; ps += 2) {
+		TCase *t = rtest_case(ps, 60);
 
-	for (int i = 0; i < 2; i++) {
-		TCase *t = tcase_create(names[i]);
-
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 60);
 		tcase_add_test(t, the_first_error_cancels_the_rest_of_a_group);
 		tcase_add_test(t, a_group_keeps_its_limit_and_freeing_it_waits);
 		tcase_add_test(t, a_foreign_thread_can_have_a_group);

@@ -429,15 +429,11 @@ Suite *test_locks(void);
 Suite *test_locks(void)
 {
 	Suite *s = suite_create("locks");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
 	TCase *none = tcase_create("no runtime");
 
-	for (int i = 0; i < 2; i++) {
-		TCase *t = tcase_create(names[i]);
+	for (int ps = 1; ps <= 3; ps += 2) {
+		TCase *t = rtest_case(ps, 60);
 
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 60);
 		tcase_add_test(t, a_waiting_writer_goes_before_later_readers_and_they_before_the_next);
 		tcase_add_test(t, writers_exclude_everybody);
 		tcase_add_test(t, a_signal_wakes_the_longest_waiting_a_broadcast_all);

@@ -378,16 +378,12 @@ Suite *test_netpoll(void);
 Suite *test_netpoll(void)
 {
 	Suite *s = suite_create("netpoll");
-	TCase *one = tcase_create("one P"), *three = tcase_create("three Ps"), *none = tcase_create("restart");
+	TCase *one = rtest_case(1, 120), *three = rtest_case(3, 120), *none = tcase_create("restart");
 
-	tcase_add_checked_fixture(one, rtest_begin1, rtest_end);
-	tcase_set_timeout(one, 120);
 	tcase_add_test(one, a_thousand_clients_are_served_at_once);
 	tcase_add_test(one, the_network_gets_its_turn_while_others_never_stop);
 	tcase_add_test(one, closing_while_others_read_and_write_ends_them_all);
 	suite_add_tcase(s, one);
-	tcase_add_checked_fixture(three, rtest_begin3, rtest_end);
-	tcase_set_timeout(three, 120);
 	tcase_add_test(three, a_thousand_clients_are_served_at_once);
 	tcase_add_test(three, foreign_threads_do_the_same_and_block);
 	tcase_add_test(three, a_foreign_thread_alone_is_woken_by_the_network);

@@ -14,15 +14,9 @@ static _Atomic int n_begun, n_wrong;
 /* --- Where it may be -------------------------------------------------------------------------------------------------
  */
 
-static _Atomic uint64_t sink;
-static __attribute__((noinline)) void compute(void)
+static void compute(void)
 {
-	uint64_t x = 1;
-
-	while (!stop)
-		for (int i = 0; i < 1000; i++)
-			x = x * 6364136223846793005u + 1442695040888963407u;
-	sink = x;
+	rtest_compute(&stop);
 }
 static void arithmetic(void *arg)
 {

@@ -142,21 +142,28 @@ static void writes_heap(void *arg)
 	ck_assert_int_eq(weft_profile_write(weft_profile_lookup("heap"), 9999, 1), -EBADF);
 }
 
-START_TEST(a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_stays)
+/* fn, with a pipe, on a goroutine of a runtime with these options: what it leaves in the pipe, which stays open. */
+static void run_with_pipe(const struct weft_host_opts *opts, weft_fn fn, const char *expect)
 {
-	struct weft_host_opts opts = { .maxprocs = 1, .profile_count = of_host, .profile_write = writes };
 	int pipes[2];
-	char text[64];
+	char text[64] = "";
 
-	rtest_begin_with(&opts);
+	rtest_begin_with(opts);
 	ck_assert_int_eq(pipe(pipes), 0);
-	rtest_run(writes_heap, pipes);
+	rtest_run(fn, pipes);
 	ck_assert_int_eq(write(pipes[1], ".", 1), 1);
-	ck_assert_int_eq(read(pipes[0], text, sizeof text), 7);
-	ck_assert_int_eq(memcmp(text, "heap 1.", 7), 0);
+	ck_assert_int_gt(read(pipes[0], text, sizeof text - 1), 0);
+	ck_assert_str_eq(text, expect);
 	close(pipes[0]);
 	close(pipes[1]);
 	rtest_end();
+}
+
+START_TEST(a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_stays)
+{
+	struct weft_host_opts opts = { .maxprocs = 1, .profile_count = of_host, .profile_write = writes };
+
+	run_with_pipe(&opts, writes_heap, "heap 1.");
 }
 END_TEST
 
@@ -189,18 +196,8 @@ static void starts_and_stops(void *arg)
 START_TEST(a_cpu_profile_is_the_hosts_and_its_results_the_callers)
 {
 	struct weft_host_opts opts = { .maxprocs = 1, .cpu_start = cpu_starts, .cpu_stop = cpu_stops };
-	int pipes[2];
-	char text[64];
 
-	rtest_begin_with(&opts);
-	ck_assert_int_eq(pipe(pipes), 0);
-	rtest_run(starts_and_stops, pipes);
-	ck_assert_int_eq(write(pipes[1], ".", 1), 1);
-	ck_assert_int_eq(read(pipes[0], text, sizeof text), 4);
-	ck_assert_int_eq(memcmp(text, "cpu.", 4), 0);
-	close(pipes[0]);
-	close(pipes[1]);
-	rtest_end();
+	run_with_pipe(&opts, starts_and_stops, "cpu.");
 }
 END_TEST
 

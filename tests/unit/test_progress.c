@@ -298,14 +298,10 @@ Suite *test_progress(void);
 Suite *test_progress(void)
 {
 	Suite *s = suite_create("progress");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
 	TCase *t;
 
-	for (int i = 0; i < 2; i++) {
-		t = tcase_create(names[i]);
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 120);
+	for (int ps = 1; ps <= 3; ps += 2) {
+		t = rtest_case(ps, 120);
 		tcase_add_test(t, those_who_only_yield_take_turns);
 		tcase_add_test(t, locked_ones_that_only_yield_take_turns_with_the_others);
 		tcase_add_test(t, a_pair_that_hands_over_and_a_hog_both_get_on);

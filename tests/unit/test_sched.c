@@ -342,14 +342,10 @@ Suite *test_sched(void);
 Suite *test_sched(void)
 {
 	Suite *s = suite_create("sched");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
 	TCase *t;
 
-	for (int i = 0; i < 2; i++) {
-		t = tcase_create(names[i]);
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 120);
+	for (int ps = 1; ps <= 3; ps += 2) {
+		t = rtest_case(ps, 120);
 		tcase_add_test(t, every_goroutine_started_runs_once);
 		tcase_add_test(t, a_tree_of_copies_has_all_its_leaves);
 		tcase_add_test(t, ids_are_never_reused);
@@ -361,7 +357,7 @@ Suite *test_sched(void)
 		tcase_add_test(t, a_pair_that_hands_over_for_ever_starves_nobody);
 		tcase_add_test(t, the_oldest_spawned_runs_although_newer_come_for_ever);
 		tcase_add_test(t, errno_belongs_to_the_goroutine);
-		if (i == 1) {
+		if (ps > 1) {
 			tcase_add_test(t, as_many_run_at_once_as_there_are_ps);
 			tcase_add_test(t, what_was_handed_over_runs_although_the_giver_spins);
 		}

@@ -387,12 +387,8 @@ Suite *test_select(void);
 Suite *test_select(void)
 {
 	Suite *s = suite_create("select");
-	TCase *one = tcase_create("one P"), *three = tcase_create("three Ps");
+	TCase *one = rtest_case(1, 120), *three = rtest_case(3, 120);
 
-	tcase_add_checked_fixture(one, rtest_begin1, rtest_end);
-	tcase_add_checked_fixture(three, rtest_begin3, rtest_end);
-	tcase_set_timeout(one, 120);
-	tcase_set_timeout(three, 120);
 	for (int i = 0; i < 2; i++) {
 		TCase *tc = i ? three : one;
 

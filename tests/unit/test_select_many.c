@@ -195,15 +195,12 @@ Suite *test_select_many(void);
 Suite *test_select_many(void)
 {
 	Suite *s = suite_create("select many");
-	TCase *one = tcase_create("one P"), *three = tcase_create("three Ps"), *own = tcase_create("own runtime");
+	TCase *one = rtest_case(1, 120), *three = rtest_case(3, 120), *own = tcase_create("own runtime");
 
-	tcase_add_checked_fixture(one, rtest_begin1, rtest_end);
-	tcase_add_checked_fixture(three, rtest_begin3, rtest_end);
 	tcase_set_timeout(own, 120);
 	for (int i = 0; i < 2; i++) {
 		TCase *tc = i ? three : one;
 
-		tcase_set_timeout(tc, 120);
 		tcase_add_test(tc, ready_cases_are_equally_likely);
 		tcase_add_test(tc, many_cases_are_no_trouble);
 		tcase_add_test(tc, under_stress_everything_sent_is_received_once);

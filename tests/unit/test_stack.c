@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "dying.h"
 #include "rlook.h"
 #include "rt.h"
 
@@ -215,24 +216,6 @@ END_TEST
 
 /* --- Overflow --- */
 
-#pragma GCC diagnostic ignored "-Winfinite-recursion"
-RT_NOINLINE static int deeper(volatile char *from, int n)
-{
-	volatile char frame[200] = { 0 };
-
-	frame[0] = *from;
-	frame[n % 200] = 1;
-	return n + deeper(frame, n + 1) + frame[3];
-}
-
-static void overflow(void *arg)
-{
-	volatile char frame[1] = { 0 };
-
-	(void)arg;
-	(void)deeper(frame, 0);
-}
-
 /* What an overflow would do to the canary, without all it would do to the neighbour. */
 static void kill_canary(void *arg)
 {
@@ -247,10 +230,10 @@ static const struct guard_case {
 	int sig;
 	weft_fn fn;
 } guards[] = {
-	{ WEFT_NO_GUARD_MADVISE, "userfaultfd", SIGBUS, overflow },
-	{ WEFT_NO_GUARD_MADVISE | WEFT_NO_GUARD_UFFD, "mprotect", SIGSEGV, overflow },
+	{ WEFT_NO_GUARD_MADVISE, "userfaultfd", SIGBUS, recurse },
+	{ WEFT_NO_GUARD_MADVISE | WEFT_NO_GUARD_UFFD, "mprotect", SIGSEGV, recurse },
 	{ WEFT_NO_GUARD_MADVISE | WEFT_NO_GUARD_UFFD | WEFT_NO_GUARD_MPROTECT, "canary", SIGABRT, kill_canary },
-	{ 0, NULL, SIGSEGV, overflow }, /* the kernel's best: whichever that is */
+	{ 0, NULL, SIGSEGV, recurse }, /* the kernel's best: whichever that is */
 };
 
 static void child(const struct guard_case *c, size_t bytes, int fd)

@@ -302,19 +302,14 @@ Suite *test_sync(void);
 Suite *test_sync(void)
 {
 	Suite *s = suite_create("sync");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
+	for (int ps = 1; ps <= 3; ps += 2) {
+		TCase *t = rtest_case(ps, 120);
 
-	for (int i = 0; i < 2; i++) {
-		TCase *t = tcase_create(names[i]);
-
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 120);
 		tcase_add_test(t, a_mutex_excludes);
 		tcase_add_test(t, a_mutex_excludes_goroutines_and_foreign_threads_alike);
 		tcase_add_test(t, trylock_says_whether_it_got_it);
 		tcase_add_test(t, cancel_does_not_call_a_lock_off);
-		if (i == 1) /* on one P a goroutine that never waits keeps it: nobody preempts it yet */
+		if (ps > 1) /* on one P a goroutine that never waits keeps it: nobody preempts it yet */
 			tcase_add_test(t, a_waiter_is_not_starved_by_those_who_run);
 		tcase_add_test(t, a_wait_group_wakes_all_waiters_at_zero_and_can_be_used_again);
 		tcase_add_test(t, a_wait_group_that_could_not_start_adds_nothing);

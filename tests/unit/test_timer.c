@@ -272,15 +272,11 @@ Suite *test_timer(void);
 Suite *test_timer(void)
 {
 	Suite *s = suite_create("timer");
-	void (*const begins[])(void) = { rtest_begin1, rtest_begin3 };
-	const char *const names[] = { "one P", "three Ps" };
 	TCase *own = tcase_create("own runtime");
 
-	for (int i = 0; i < 2; i++) {
-		TCase *t = tcase_create(names[i]);
+	for (int ps = 1; ps <= 3; ps += 2) {
+		TCase *t = rtest_case(ps, 60);
 
-		tcase_add_checked_fixture(t, begins[i], rtest_end);
-		tcase_set_timeout(t, 60);
 		tcase_add_test(t, a_timer_sends_the_instant_once);
 		tcase_add_test(t, a_ticker_ticks_each_period_and_never_early);
 		tcase_add_test(t, ticks_nobody_takes_are_dropped);

@@ -172,17 +172,13 @@ Suite *test_wake_order(void);
 Suite *test_wake_order(void)
 {
 	Suite *s = suite_create("wake order");
-	TCase *t = tcase_create("one P");
+	TCase *t = rtest_case(1, 120);
 
-	tcase_add_checked_fixture(t, rtest_begin1, rtest_end);
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, who_is_handed_a_permit_runs_before_those_who_were_runnable);
 	tcase_add_test(t, a_signal_is_not_stolen_by_who_waits_later);
 	tcase_add_test(t, signals_wake_one_generation_before_the_next);
 	suite_add_tcase(s, t);
-	t = tcase_create("three Ps");
-	tcase_add_checked_fixture(t, rtest_begin3, rtest_end);
-	tcase_set_timeout(t, 120);
+	t = rtest_case(3, 120);
 	tcase_add_test(t, a_signal_is_not_stolen_by_who_waits_later);
 	tcase_add_test(t, signals_wake_one_generation_before_the_next);
 	suite_add_tcase(s, t);
