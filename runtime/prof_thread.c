@@ -7,6 +7,7 @@
 
 #include "ptab.h"
 #include "rt.h"
+#include "sanity.h"
 #include "sys.h"
 
 /* Set while the runtime starts one: pthread_create() below it has not to count. */
@@ -73,10 +74,13 @@ static void count(enum rt_thread_reason reason, void *frame)
 int rt_thread_start(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *arg), void *arg,
 		    enum rt_thread_reason reason)
 {
+	sigset_t mask;
 	int rc;
 
 	own = true;
+	sane_begin_thread(&mask);
 	rc = pthread_create(thread, attr, fn, arg);
+	sane_thread_begun(&mask);
 	own = false;
 	if (rc == 0)
 		count(reason, __builtin_frame_address(0));

@@ -8,6 +8,8 @@
 #ifndef WEFT_RT_SANITY_H
 #define WEFT_RT_SANITY_H
 
+#include <signal.h>
+
 #include "rt.h"
 
 #ifdef RT_ASAN
@@ -46,6 +48,32 @@ static inline void sane_thread(struct m *m)
 	m->g0.fiber = __tsan_get_current_fiber();
 #endif
 	(void)m;
+}
+
+/* Around the start of a thread of the runtime.  ThreadSanitizer keeps a signal back until the stack that it came on
+ * calls something of libc's that it wraps: one that is sent to the process would never arrive if the kernel chose such
+ * a thread, whose stacks change and whose system calls are our own.  Faults and what looks at goroutines are not kept
+ * back. */
+static inline void sane_begin_thread(sigset_t *old)
+{
+#ifdef RT_TSAN
+	static const int not_kept[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPROF, SIGURG };
+	sigset_t kept;
+
+	sigfillset(&kept);
+	for (size_t i = 0; i < sizeof not_kept / sizeof *not_kept; i++)
+		sigdelset(&kept, not_kept[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &kept, old);
+#endif
+	(void)old;
+}
+
+static inline void sane_thread_begun(const sigset_t *old)
+{
+#ifdef RT_TSAN
+	(void)pthread_sigmask(SIG_SETMASK, old, NULL);
+#endif
+	(void)old;
 }
 
 /* Right before the switch from `from` to `to`; dying: from never comes back. */
