@@ -89,7 +89,7 @@ uint64_t weft_inst_live(weft_inst *inst);
 void weft_inst_cancel(weft_inst *inst);
 bool weft_inst_cancelled(const weft_inst *inst);
 /* After weft_inst_cancel(), when no goroutine is left: free what it has made and did not: descriptors of weft's own,
- * timers, contexts, error groups, channels, keys of goroutine-local values, profiles.  Memory of plugins is theirs.  The
+ * timers, contexts, error groups, channels, keys of goroutine-local values, profiles.  Memory of plugins is theirs. The
  * handle is not to be used any more.  Microseconds, and more by what there is: on a pool thread.  0; -EBUSY: it has not
  * ended yet. */
 int weft_inst_free(weft_inst *inst);
