@@ -225,7 +225,7 @@ static void look(struct gotrace *t, const struct weft_rec *r)
 	}
 	if (is_about_g(r))
 		first_of_g(t, r->subject, r, false);
-	if (r->tid || gt_has_p_seq(r))
+	if (r->tid > 0 || gt_has_p_seq(r))
 		first_of_p(t, r);
 }
 

@@ -12,7 +12,7 @@
 #include "rt.h"
 #include "sys.h"
 
-bool rt_have_tsc;
+bool rt_have_tsc, rt_distrust_tsc;
 
 struct scale {
 	uint64_t tsc;
@@ -163,7 +163,7 @@ void rt_clock_start(void)
 
 	if (first_ns)
 		return;
-	rt_have_tsc = tsc_trusted();
+	rt_have_tsc = !rt_distrust_tsc && tsc_trusted();
 	st(&scales[0].mult, 1ull << 32);
 	st(&scales[0].inverse, 1ull << 32);
 	pair(&first_tsc, &first_ns);

@@ -241,6 +241,8 @@ struct rt_next rt_g_main(struct m *m)
 	sane_arrive(g);
 	rt_arrive(m);
 	*m->errno_at = 0;
+	if (unlikely(ld(&g->labels)))
+		rt_labels_begin(m, g);
 	rt_leave(m);
 	ld (&g->fn)(g->arg);
 	if (unlikely(g->extras))

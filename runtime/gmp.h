@@ -201,8 +201,8 @@ struct m {
 
 	/* Recorder: the chunk being filled (ring.c), a cache in front of the stack table */
 	struct rt_rec *rec_at, *rec_end;
-	struct rt_chunk *chunk, *last_chunk; /* NULL: none; the one it let go */
-	uint64_t rec_index;                  /* of the next chunk's first record */
+	struct rt_chunk *chunk, *last_chunk;  /* NULL: none; the one it let go */
+	uint64_t rec_index;                   /* of the next chunk's first record */
 	uint64_t stack_cache[RT_STACK_CACHE]; /* stacktab.c */
 
 	/* sched.lock, or handed over through note */

@@ -37,6 +37,7 @@
 #define WALK_MAX (256 * 1024) /* bytes of a stack of whose bounds only the upper one is known */
 #define ROOM (4 * 1024)       /* of stack that the walk of a goroutine's needs, */
 #define RATES 256
+#define MOVED (1024 * 1024) /* bytes */
 
 struct rt_ptab rt_heap_tab = RT_PTAB(RT_HEAP_ENTRIES);
 
@@ -50,6 +51,7 @@ static struct {
 	_Atomic int64_t rates[RATES]; /* by index: those there have been */
 	RT_CACHED _Atomic uint64_t samples;
 	_Atomic uint64_t lost;
+	_Atomic int64_t in_use, told; /* bytes that the live samples stand for; as rt_heap_moved() last said */
 	RT_CACHED _Atomic uint64_t mallocs;
 	_Atomic uint64_t malloc_bytes;
 } heap;
@@ -77,6 +79,23 @@ uint64_t rt_heap_class(size_t size)
 	if (size >= UINT64_C(1) << 48)
 		size = (UINT64_C(1) << 48) - 1;
 	return size | (uint64_t)ld(&heap.rate_index) << 48;
+}
+
+uint64_t weft_read_heap_bytes(void)
+{
+	int64_t n = ld(&heap.in_use);
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+bool rt_heap_moved(uint64_t *bytes)
+{
+	int64_t told = ld(&heap.told), now = ld(&heap.in_use);
+
+	if (likely(now - told < MOVED && told - now < MOVED) || !cas(&heap.told, &told, now))
+		return false;
+	*bytes = weft_read_heap_bytes();
+	return true;
 }
 
 void rt_heap_counters(struct weft_counters *out)
@@ -266,8 +285,18 @@ static uint32_t stack_of(struct rt_regs regs, uintptr_t lo, uintptr_t hi)
 	return rt_stack_intern(pc + skip, n - skip);
 }
 
+/* Bytes that a sampled block stands for, now and when it is freed. */
+static int64_t stands_for(const struct rt_live *b)
+{
+	const struct rt_ptab_entry *e = ld_acq(&rt_heap_tab.entries); /* with rt_ptab_start() */
+	double size = (double)b->size, rate = e ? (double)weft_read_heap_rate(e[b->entry].extra) : 0;
+
+	return (int64_t)(rate > 1 && b->size ? size / -expm1(-size / rate) : size);
+}
+
 static void count_free(const struct rt_live *b)
 {
+	(void)add(&heap.in_use, -stands_for(b));
 	rt_ptab_add(&rt_heap_tab, b->entry, 2, 1);
 	rt_ptab_add(&rt_heap_tab, b->entry, 3, b->size);
 }
@@ -290,6 +319,7 @@ static RT_COLD void sample(struct self *s, void *p, size_t n, const struct rt_re
 	block.entry = rt_ptab_at(&rt_heap_tab, key);
 	rt_ptab_add(&rt_heap_tab, block.entry, 0, 1);
 	rt_ptab_add(&rt_heap_tab, block.entry, 1, n);
+	(void)add(&heap.in_use, stands_for(&block));
 	(void)add(&heap.samples, 1);
 	switch (rt_live_put(block, &old)) {
 	case RT_LIVE_STALE:

@@ -11,6 +11,8 @@ extern struct rt_ptab rt_heap_tab;
 #define RT_HEAP_ENTRIES (1u << 16)
 
 void rt_heap_counters(struct weft_counters *out);
+/* Have the bytes in use changed by so much, since somebody was told so, that the recorder should know? */
+bool rt_heap_moved(uint64_t *bytes);
 /* What extra says of blocks of this size under a rate. */
 uint64_t rt_heap_class(size_t size);
 

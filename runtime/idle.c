@@ -12,6 +12,7 @@
  * and finds work wakes the next before it runs it (so a burst wakes workers one after the other, not all
  * at once); at most half of the busy workers spin. */
 #include "idle.h"
+#include "heap.h"
 #include "netpoll.h"
 #include "rt.h"
 
@@ -158,6 +159,15 @@ static struct g *ask_net(struct m *m, struct p *p)
 	return g;
 }
 
+/* Here, since malloc() is called anywhere, but a record of a thread with a P is wanted. */
+static void tell_heap(struct m *m)
+{
+	uint64_t in_use;
+
+	if (rt_rec_on && rt_heap_moved(&in_use))
+		rt_record(m, RT_EV_HEAP, 0, 0, in_use, 0, 0);
+}
+
 struct g *rt_find(struct m *m)
 {
 	struct p *p = ld(&m->p);
@@ -180,6 +190,7 @@ struct g *rt_find(struct m *m)
 		p->turn_at = m->tsc + rt_ns_span_tsc(TURN);
 		if (rt_net_stale(now, TURN))
 			(void)rt_net_poll(m, RT_READY_QUEUE);
+		tell_heap(m);
 		next_to_queue(p);
 		if (fair_due(m, p))
 			g = fair_turn(m, p);

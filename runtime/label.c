@@ -32,6 +32,7 @@
 #define CHUNKS (SLOTS_MAX / CHUNK_SLOTS)
 #define KEY_WORDS 8
 #define VALUE_WORDS 16
+#define TEXT_BYTES (9 * RT_TEXT_BYTES) /* of a set, in the recorder */
 
 struct pair {
 	_Atomic uint64_t key[KEY_WORDS], value[VALUE_WORDS]; /* NUL-terminated, NUL-padded */
@@ -199,12 +200,73 @@ void rt_labels_unref(uint64_t name)
 	(void)add(&n_live, (uint64_t)-1);
 }
 
+/* --- Records --------------------------------------------------------------------------------------- */
+
+static void record(struct m *by, struct g *g, uint64_t name, unsigned texts)
+{
+	rt_record(by, RT_EV_LABELS, texts, ld(&g->id), slot_of(name), (uint32_t)(name >> SLOT_BITS),
+		  rt_trace_seq(g, 0));
+}
+
+/* What a set says, as far as TEXT_BYTES go, with zeros behind it; its length. */
+static size_t tell(uint64_t name, char text[TEXT_BYTES + RT_TEXT_BYTES])
+{
+	struct weft_labels l;
+	size_t at = 0;
+
+	memset(text, 0, TEXT_BYTES + RT_TEXT_BYTES);
+	(void)rt_labels_copy(name, &l);
+	for (int i = 0; i < l.n; i++) {
+		const char *part[] = { i ? ", " : "", l.l[i].key, "=", l.l[i].value };
+
+		for (int k = 0; k < 4; k++) {
+			size_t n = rt_text_cut(part[k], strlen(part[k]), TEXT_BYTES - at);
+
+			memcpy(text + at, part[k], n);
+			at += n;
+			if (part[k][n])
+				return at;
+		}
+	}
+	return at;
+}
+
+/* Who looks at records later may come when the set is gone: so whoever makes one says what it is. */
+static RT_COLD void record_made(struct g *g, uint64_t name)
+{
+	char text[TEXT_BYTES + RT_TEXT_BYTES];
+	size_t n = tell(name, text);
+	struct m *by;
+	bool inside;
+
+	by = rt_anywhere_begin(&inside);
+	record(by, g, name, rt_record_text(by, ld(&g->id), text, n));
+	rt_anywhere_end(by, inside);
+}
+
+static RT_COLD void record_change(struct g *g, uint64_t name)
+{
+	bool inside;
+	struct m *by = rt_anywhere_begin(&inside);
+
+	record(by, g, name, 0);
+	rt_anywhere_end(by, inside);
+}
+
+void rt_labels_begin(struct m *m, struct g *g)
+{
+	if (rt_rec_on)
+		record(m, g, ld(&g->labels), 0);
+}
+
 /* The only place where a living goroutine's label set changes. */
-static void change(struct g *g, uint64_t name)
+static void change(struct g *g, uint64_t name, bool made)
 {
 	st_rel(&g->labels, name); /* pairs with the acquire of whoever copies the set */
-	if (rt_rec_on)
-		rt_record_anywhere(RT_EV_LABELS, g, slot_of(name), (uint32_t)(name >> SLOT_BITS));
+	if (rt_rec_on && made)
+		record_made(g, name);
+	else if (rt_rec_on)
+		record_change(g, name);
 }
 
 /* The present set if the goroutine itself made it. */
@@ -238,7 +300,7 @@ static bool pop(struct g *g)
 	}
 	if (!top)
 		return false;
-	change(g, top->prev); /* the reference moves */
+	change(g, top->prev, false); /* the reference moves */
 	top->prev = 0;
 	rt_labels_unref(name);
 	return true;
@@ -382,7 +444,7 @@ void weft_label_push(const char *key, const char *value)
 	s = held(name);
 	s->maker = ld(&g->id);
 	s->prev = prev;
-	change(g, name);
+	change(g, name, true);
 }
 
 void weft_label_pop(void)

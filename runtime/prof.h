@@ -29,7 +29,7 @@ struct rt_raw_sample {
 	uint32_t weight, instance, thread; /* thread: index of its record */
 	int tid;
 	unsigned flags;
-	uint16_t kind, depth;
+	uint16_t kind, depth, pid; /* WEFT_REC_NO_P: none */
 	uint64_t pc[WEFT_STACK_MAX];
 };
 

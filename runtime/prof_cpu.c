@@ -19,6 +19,7 @@
 
 #include "prof.h"
 #include "sys.h"
+#include "unwind_table.h"
 
 #define BUCKETS 1024u
 
@@ -376,6 +377,18 @@ static void hand_out(const struct rt_raw_sample *r, void (*fn)(void *user, const
 	fn(user, &s);
 }
 
+/* For the recorder, whose table of stacks is for the life of the process: not where in the innermost function it was,
+ * which would be another stack each time. */
+static void record(const struct rt_raw_sample *r)
+{
+	uint64_t pc[WEFT_STACK_MAX];
+	uintptr_t fn = rt_func_start(ld_acq(&rt_modules), r->pc[0]); /* with the release of who publishes the set */
+
+	memcpy(pc, r->pc, r->depth * sizeof *pc);
+	pc[0] = (fn ? fn : r->pc[0] & ~UINT64_C(0xff)) + 1; /* as a return address, like the others */
+	rt_record_sample(r->time, r->goid, r->tid, r->pid, rt_stack_intern(pc, r->depth));
+}
+
 void weft_cpu_drain(void (*fn)(void *user, const struct weft_sample *s), void *user)
 {
 	const struct rt_raw_sample *r;
@@ -384,8 +397,11 @@ void weft_cpu_drain(void (*fn)(void *user, const struct weft_sample *s), void *u
 	/* A bound, in case samples come faster than fn takes them. */
 	for (uint32_t n = 0; n < 1u << 16 && (r = rt_samples_next()); n++) {
 		hand_out(r, fn, user);
+		if (rt_rec_on)
+			record(r);
 		rt_samples_done();
 	}
+	rt_record_samples_end();
 	lost.weight = (uint32_t)rt_samples_lost();
 	if (lost.weight)
 		fn(user, &lost);

@@ -166,10 +166,13 @@ RT_NOSAN static void fill(struct rt_raw_sample *s, const struct rt_cpu_thread *t
 	const struct m *m = ld(&t->m);
 	const struct g *g = rt_g_of(regs.sp);
 	const struct weft_inst *inst = g ? ld(&g->inst) : NULL;
+	const struct p *p;
 	uintptr_t lo = 0, hi = 0;
 
 	if (m && ld(&m->tid) != s->tid)
 		m = NULL;
+	p = m ? ld(&m->p) : NULL;
+	s->pid = p ? (uint16_t)p->id : WEFT_REC_NO_P;
 	s->kind = m ? WEFT_SAMPLE_SCHED : WEFT_SAMPLE_THREAD;
 	s->goid = g ? ld(&g->id) : 0;
 	s->labels = 0;

@@ -11,6 +11,8 @@
  * stops anybody.  What is older than `lost_tsc` they may not find: it was recycled, dropped, or never recorded.
  *
  * Lock: CHUNK guards the list by age, taken once in 254 records. */
+#include <string.h>
+
 #include "rt.h"
 #include "sys.h"
 
@@ -26,6 +28,7 @@ static _Atomic uint64_t n_dropped;
 /* Records of threads that are no Ms (revocation, wakes by foreign threads) go through one pseudo M. */
 static struct rt_lock foreign_lock = RT_LOCK_INIT(ARENA);
 static struct m foreign_m;
+static struct m sample_m; /* likewise, of who drains CPU samples */
 
 static void list_remove(struct rt_chunk *c)
 {
@@ -75,6 +78,7 @@ int rt_rec_start(size_t bytes)
 		list_append(&chunks[i]);
 	}
 	foreign_m = (struct m){ 0 };
+	sample_m = (struct m){ .tid = WEFT_REC_SAMPLES };
 	lost_tsc = rt_tsc();
 	rt_rec_on = true;
 	return 0;
@@ -209,22 +213,55 @@ void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t
 /* Who takes the M's P takes its chunk as well, but not while in_rt says that the goroutine is in the runtime (the
  * order of rt_enter()): with own OWNED after that the chunk is ours until in_rt is 0 again.  Without a P, or with
  * one that is lent or just being taken, the record goes through the pseudo M. */
-void rt_record_anywhere(enum rt_event ev, struct g *g, uint64_t subject, uint32_t stack)
+struct m *rt_anywhere_begin(bool *inside)
 {
 	struct m *m = rt_self();
-	bool inside = ld(&m->in_rt) != 0;
 
+	*inside = ld(&m->in_rt) != 0;
 	st(&m->in_rt, 1);
 	rt_light();
-	if (likely(ld_acq(&m->own) == RT_OWNED)) {
-		m->tsc = rt_tsc();
-		rt_record(m, ev, 0, ld(&g->id), subject, stack, rt_trace_seq(g, 0));
-	} else {
-		rt_record(rt_foreign_begin(NULL), ev, 0, ld(&g->id), subject, stack, rt_trace_seq(g, 0));
+	if (unlikely(ld_acq(&m->own) != RT_OWNED))
+		return rt_foreign_begin(NULL);
+	m->tsc = rt_tsc();
+	return m;
+}
+
+void rt_anywhere_end(struct m *by, bool inside)
+{
+	if (by == &foreign_m)
 		rt_foreign_end();
-	}
 	if (!inside)
-		rt_leave(m);
+		rt_leave(rt_self());
+}
+
+unsigned rt_record_text(struct m *by, uint64_t gid, const char *text, size_t len)
+{
+	unsigned n = 0;
+
+	for (size_t at = 0; at < len; at += RT_TEXT_BYTES, n++) {
+		uint64_t subject = 0;
+		uint32_t stack, seq;
+
+		memcpy(&subject, text + at, 6);
+		memcpy(&stack, text + at + 6, 4);
+		memcpy(&seq, text + at + 10, 4);
+		rt_record(by, RT_EV_TEXT, n, gid, subject, stack, seq);
+	}
+	return n;
+}
+
+/* Its stamps are older than those of others that are written at the same time, so they have chunks of their own: a
+ * chunk's last stamp is its latest. */
+void rt_record_sample(int64_t time, uint64_t gid, int tid, uint32_t pid, uint32_t stack)
+{
+	sample_m.tsc = rt_ns_to_tsc(time);
+	st(&sample_m.p, pid < ld_acq(&sched.n_ps) ? sched.ps[pid] : NULL);
+	rt_record(&sample_m, RT_EV_CPU_SAMPLE, 0, gid, (uint64_t)tid, stack, 0);
+}
+
+void rt_record_samples_end(void)
+{
+	rt_rec_release(&sample_m);
 }
 
 void rt_rec_counters(struct weft_counters *out)

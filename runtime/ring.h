@@ -11,8 +11,15 @@ bool rt_rec_more(struct m *m); /* a fresh chunk; false: none to be had, event dr
 void rt_rec_release(struct m *m);
 /* By a thread that is no M; p: whom it is about, or NULL. */
 void rt_record_foreign(enum rt_event ev, struct p *p, uint64_t subject, uint32_t stack, uint32_t seq);
-/* By goroutine g itself, which need not have entered the runtime. */
-void rt_record_anywhere(enum rt_event ev, struct g *g, uint64_t subject, uint32_t stack);
+/* By a goroutine itself, which need not have entered the runtime and is not made to: who writes its records, stamped,
+ * until the end. */
+struct m *rt_anywhere_begin(bool *inside);
+void rt_anywhere_end(struct m *by, bool inside);
+/* Text of len bytes as TEXT records, padded with what lies behind it: RT_TEXT_BYTES zeros; how many. */
+unsigned rt_record_text(struct m *by, uint64_t gid, const char *text, size_t len);
+/* A CPU sample, by the sampler's reader, who ends a batch by rt_samples_end(). */
+void rt_record_sample(int64_t time, uint64_t gid, int tid, uint32_t pid, uint32_t stack);
+void rt_record_samples_end(void);
 /* The pseudo M of all that, for several records in a row: stamped, and the caller's alone until the end. */
 struct m *rt_foreign_begin(struct p *p);
 void rt_foreign_end(void);

@@ -298,6 +298,7 @@ void rt_timers_retune(void);                       /* the clock was calibrated a
 /* --- Clock (clock.c) --- */
 
 extern bool rt_have_tsc;
+extern bool rt_distrust_tsc;        /* tests: as if the kernel did, before the first start */
 int64_t rt_now(void);               /* CLOCK_MONOTONIC */
 uint64_t rt_tsc(void);              /* cheap counter: tsc, or rt_now() where that is not invariant */
 int64_t rt_tsc_to_ns(uint64_t tsc); /* CLOCK_MONOTONIC of a recent rt_tsc() */

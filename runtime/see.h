@@ -100,6 +100,7 @@ enum rt_look rt_g_look(const struct g *g, struct weft_goroutine *out, uint64_t *
 uint64_t rt_labels_hold(uint64_t set);
 void rt_labels_drop(struct g *g);
 void rt_labels_unref(uint64_t set);
+void rt_labels_begin(struct m *m, struct g *g); /* g begins to run, with a set that it inherited: record it */
 bool rt_labels_copy(uint64_t set, struct weft_labels *out); /* false: gone.  sig */
 void rt_label_counters(struct weft_counters *out);
 extern int64_t rt_labels_rest_ns;                  /* tests shorten it */

@@ -345,23 +345,6 @@ void weft_region_end(void)
 
 /* --- Log lines ------------------------------------------------------------------------------------ */
 
-/* Text of len bytes, with zeros behind it, as TEXT records; how many. */
-static unsigned rec_text(const struct self *s, const char *text, size_t len)
-{
-	unsigned n = 0;
-
-	for (size_t at = 0; at < len; at += RT_TEXT_BYTES, n++) {
-		uint64_t subject = 0;
-		uint32_t stack, seq;
-
-		memcpy(&subject, text + at, 6);
-		memcpy(&stack, text + at + 6, 4);
-		memcpy(&seq, text + at + 10, 4);
-		rec(s, RT_EV_TEXT, n, subject, stack, seq);
-	}
-	return n;
-}
-
 static void trace_log(const char *category, const char *text, size_t len, const void *frame)
 {
 	uint32_t name, stack;
@@ -374,7 +357,7 @@ static void trace_log(const char *category, const char *text, size_t len, const 
 	stack = rt_stack_here(s.m, (void *)frame);
 	task = current_id(&s);
 	rec_begin(&s);
-	rec(&s, RT_EV_LOG, rec_text(&s, text, len), task, stack, name);
+	rec(&s, RT_EV_LOG, rt_record_text(s.rec, ld(&s.g->id), text, len), task, stack, name);
 	rec_end(&s);
 	leave(&s);
 }

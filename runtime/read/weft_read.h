@@ -176,6 +176,8 @@ size_t weft_read_prof_count(enum weft_prof which); /* samples there are, about *
  * blocks, rounded up: to 8 up to 256, then to one of 16 steps for each power of two. */
 int64_t weft_read_heap_rate(uint64_t extra);
 uint64_t weft_read_heap_size(uint64_t extra);
+/* In use, about: what the live samples stand for. */
+uint64_t weft_read_heap_bytes(void);
 /* Since weft_host_count_mallocs(); bytes as asked for. */
 void weft_read_mallocs(uint64_t *calls, uint64_t *bytes);
 

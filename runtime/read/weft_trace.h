@@ -57,7 +57,9 @@ enum weft_event {
 };
 
 #define WEFT_REC_NO_P 0xffffu
-#define WEFT_REC_SAMPLES (-2) /* the tid of CPU_SAMPLE records, which come late, and not quite in order of time */
+/* The tid of CPU_SAMPLE records: they are written by weft_cpu_drain(), so later than their time, and not quite in its
+ * order.  Their innermost frame is the beginning of its function. */
+#define WEFT_REC_SAMPLES (-2)
 
 struct weft_rec {
 	int64_t time; /* CLOCK_MONOTONIC ns, as the thread saw it: not the order of causes */
