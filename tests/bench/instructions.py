@@ -34,6 +34,7 @@ ROWS = [
     ("selblock8", "select_block", 8_000, 8, True),
     ("rwmutex", "rwmutex", 40_000, 8, False),
     ("malloc", "malloc", 200_000, 64, False),
+    ("annotate", "annotate", 20_000, 0, True),
 ]
 
 

@@ -103,6 +103,8 @@ ROWS = [
     Row("tcp1000", "tcp_server", 2, 150_000, 1000, "tcp.rate", 1.25, more=True, epoll=0.95, sides=TCP),
     Row("tcp1000.p99", "tcp_server", 2, 150_000, 1000, "tcp.p99", 1.00, sides=TCP),
     Row("tcp1000.server", "tcp_server", 2, 150_000, 1000, "tcp.server.cpu", sides=TCP),
+    Row("annotate", "annotate", 1, 400_000, 0, "annotate"),
+    Row("annotate.traced", "annotate", 1, 400_000, 1, "annotate"),
     profile("prof_none", 0),
     profile("prof_cpu100", 1),
     profile("prof_block1", 2),

@@ -34,7 +34,7 @@ static int find(enum weft_event event, uint64_t id, const struct weft_rec **out,
 
 /* --- Labels --------------------------------------------------------------------------------------- */
 
-static uint64_t me, child;
+static _Atomic uint64_t me, child; /* also looked at while they run */
 
 static void in_child(void *arg)
 {

@@ -57,6 +57,7 @@ var workloads = map[string]workload{
 	"malloc":        {run: runMalloc, defK: 64},
 	"prof_heap":     {own: ownProfHeap, defK: 64},
 	"profile":       {own: ownProfile, defK: observeCPU},
+	"annotate":      {run: runAnnotate},
 }
 
 type stamp struct {

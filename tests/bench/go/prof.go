@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"io"
 	"runtime"
+	"runtime/trace"
 	"slices"
 )
 
@@ -13,6 +16,22 @@ var block []byte // makes them escape
 func runMalloc(n, k int) {
 	for i := 0; i < n; i++ {
 		block = make([]byte, k)
+	}
+}
+
+// n tasks with a region and a log line in it, on one goroutine; k 1: while an execution trace is taken, to nowhere.
+func runAnnotate(n, k int) {
+	if k == 1 && !trace.IsEnabled() {
+		if err := trace.Start(io.Discard); err != nil {
+			fail("trace: %v", err)
+		}
+	}
+	for i := 0; i < n; i++ {
+		ctx, task := trace.NewTask(context.Background(), "request")
+		region := trace.StartRegion(ctx, "parse")
+		trace.Logf(ctx, "step", "item %d", i)
+		region.End()
+		task.End()
 	}
 }
 

@@ -68,5 +68,6 @@ void own_tcp_server(int64_t n, int64_t k);
 void run_malloc(int64_t n, int64_t k);
 void own_prof_heap(int64_t n, int64_t k);
 void own_profile(int64_t n, int64_t k);
+void run_annotate(int64_t n, int64_t k);
 
 #endif

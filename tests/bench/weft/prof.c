@@ -31,6 +31,16 @@ void run_malloc(int64_t n, int64_t k)
 	}
 }
 
+/* n tasks with a region and a log line in it, on one goroutine.  k 1: Go's side is traced; ours by RECORDER alone. */
+void run_annotate(int64_t n, int64_t k)
+{
+	(void)k;
+	for (int64_t i = 0; i < n; i++)
+		WEFT_TASK("request")
+			WEFT_REGION("parse")
+				weft_trace_log("step", "item %lld", (long long)i);
+}
+
 static double malloc_cpu(int64_t n, int64_t k)
 {
 	struct stamp s = stamp_now();

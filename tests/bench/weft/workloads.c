@@ -48,6 +48,7 @@ static const struct workload {
 	{ "malloc", run_malloc, NULL, 64 },
 	{ "prof_heap", NULL, own_prof_heap, 64 },
 	{ "profile", NULL, own_profile, OBSERVE_CPU },
+	{ "annotate", run_annotate, NULL, 0 },
 	{ 0 },
 };
 
