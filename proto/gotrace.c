@@ -22,7 +22,8 @@ struct gotrace *gotrace_new(const struct gotrace_opts *opts)
 		return NULL;
 	t->opts = *opts;
 	t->now = opts->from;
-	gt_head(t);
+	t->format = &gt_format_go;
+	t->format->head(t);
 	return t;
 }
 
@@ -58,6 +59,16 @@ bool gotrace_full(const struct gotrace *t)
 	return t->opts.max_bytes && t->n_bytes >= t->opts.max_bytes;
 }
 
+void gotrace_forget_after(struct weft_recs *recs, int64_t time)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < recs->n; i++)
+		if (recs->r[i].time <= time)
+			recs->r[n++] = recs->r[i];
+	recs->n = n;
+}
+
 void gotrace_take(struct gotrace *t, const struct weft_recs *recs)
 {
 	const struct weft_rec *r = recs->r, *end = r + recs->n;
@@ -77,6 +88,13 @@ void gotrace_take(struct gotrace *t, const struct weft_recs *recs)
 		m->at = first;
 		m->end = r;
 	}
+}
+
+void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args)
+{
+	t->format->event(t, m, id, args);
+	t->now++;
+	t->n_events++;
 }
 
 /* --- Merging --------------------------------------------------------------------------------------- */
@@ -171,13 +189,14 @@ int gotrace_write(struct gotrace *t, int64_t until, int64_t budget)
 
 int gotrace_end(struct gotrace *t, int64_t budget)
 {
-	if (!t->tables) {
-		for (uint32_t i = 0; i < t->n_ms; i++)
-			gt_flush(t, t->m[i]);
-		gt_varint(&t->section, GT_EV_FREQUENCY);
-		gt_varint(&t->section, 1000000000);
-		gt_section(t);
-		t->tables = true;
-	}
-	return t->failed ? -ENOMEM : gt_tables(t, budget);
+	int rc;
+
+	if (!t->closed)
+		t->format->close(t);
+	t->closed = true;
+	rc = t->failed ? -ENOMEM : gt_stacks(t, budget);
+	if (rc)
+		return rc;
+	t->format->tail(t);
+	return t->failed || t->section.failed || t->out.failed ? -ENOMEM : 0;
 }

@@ -38,8 +38,11 @@ void gotrace_proc(struct gotrace *t, int id);
 void gotrace_thread(struct gotrace *t, const struct weft_sched_m *m);
 void gotrace_procs(struct gotrace *t, int n); /* how many Ps may run */
 
+/* Leave out what came after `time`, in place. */
+void gotrace_forget_after(struct weft_recs *recs, int64_t time);
 /* All records from GOTRACE_BEFORE before `from` on: states at the start are inferred from what happens
- * next.  They are written by gotrace_write(). */
+ * next.  They are written by gotrace_write().  What is written while they are read is to be forgotten first: of that
+ * there may be effects without their causes. */
 void gotrace_begin(struct gotrace *t, const struct weft_recs *recs);
 /* Further ones; those that were written already don't matter. */
 void gotrace_take(struct gotrace *t, const struct weft_recs *recs);

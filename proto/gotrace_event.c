@@ -58,7 +58,7 @@ static bool ready_g(struct gotrace *t, const struct gt_m *m, const struct weft_r
 	const struct gt_g *g = gt_g_find(t, r->subject);
 
 	if (r->event == WEFT_EV_GO_CREATE)
-		return has_p(m, GT_P_RUNNING);
+		return has_p(m, GT_P_RUNNING) && (!m->g || m->g->state == GT_G_RUNNING);
 	if (!g || (g->known && g->seq + (uint32_t)gt_g_counts(r) != r->seq))
 		return false;
 	switch (r->event) {

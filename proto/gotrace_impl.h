@@ -2,7 +2,8 @@
  *
  * The converter replays the records in one order in which each follows its causes, on a model of the scheduler: the
  * states of goroutines (gt_g), Ps (gt_p) and threads (gt_m) as a reader of the trace will see them.  An event is
- * written only where the model allows it. */
+ * written only where the model allows it, and before the model changes.  What becomes of an event is the format's
+ * (gt_format): bytes of Go's, or JSON. */
 #ifndef WEFT_PROTO_GOTRACE_IMPL_H
 #define WEFT_PROTO_GOTRACE_IMPL_H
 
@@ -10,8 +11,6 @@
 #include "store.h"
 
 #define GT_P_MAX 1024
-#define GT_HEADER "go 1.23 trace\0\0\0"
-#define GT_BATCH_MAX 65536
 #define GT_STRING_MAX 1024
 #define GT_FRAMES_MAX 128
 
@@ -45,6 +44,10 @@ enum gt_g_state { GT_G_NONE, GT_G_RUNNABLE, GT_G_RUNNING, GT_G_SYSCALL, GT_G_WAI
 enum gt_p_state { GT_P_NONE, GT_P_RUNNING, GT_P_IDLE, GT_P_SYSCALL };
 
 struct gt_m;
+/* A goroutine's or P's first or last record on one side of the start: gotrace_infer.c. */
+struct gt_edge {
+	const struct weft_rec *seq, *own, *taken;
+};
 struct gt_g {
 	struct gt_g *next; /* in its bucket */
 	uint64_t id;
@@ -55,12 +58,12 @@ struct gt_g {
 	uint64_t wseq; /* of the events */
 	uint32_t instance, stack;
 	struct gt_m *m; /* RUNNING, SYSCALL */
-	/* While the start is inferred: the first record about it, the first with its seq; the thread it is on */
-	const struct weft_rec *first, *first_seq;
-	bool first_is_waker;
-	const struct weft_rec *far;  /* the last one before the start */
+	int tid;        /* that it was seen on */
+	/* While the start is inferred */
+	struct gt_edge far, near;    /* last before the start, first after it */
+	int64_t far_time;            /* of the latest before it that has not been stamped too early */
 	const struct weft_rec *back; /* the first by which it came back without a P */
-	int tid;
+	const struct weft_rec *last; /* with its seq, of the thread that is looked through */
 };
 struct gt_p {
 	enum gt_p_state state;
@@ -69,7 +72,9 @@ struct gt_p {
 	uint32_t seq;
 	uint64_t wseq;
 	struct gt_m *m; /* RUNNING, SYSCALL */
-	const struct weft_rec *first;
+	/* As of gt_g */
+	struct gt_edge far, near;
+	const struct weft_rec *last;
 };
 struct gt_m {
 	int64_t tid; /* as written; -1: nobody */
@@ -83,8 +88,25 @@ struct gt_m {
 	uint64_t done; /* those below are written */
 };
 
+/* A frame of a stack, as a viewer gets it; an address stands for one frame. */
+struct gt_frame {
+	uint64_t pc, line;
+	uint32_t func, file; /* ids of strings */
+};
+/* In this order: head, events, close, stacks, tail. */
+struct gt_format {
+	void (*head)(struct gotrace *t);
+	/* At t->now, in m's stream; args as the format of Go has them, but the time. */
+	void (*event)(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args);
+	void (*close)(struct gotrace *t);                                               /* no more events */
+	void (*stack)(struct gotrace *t, uint32_t id, const struct gt_frame *f, int n); /* innermost first */
+	void (*tail)(struct gotrace *t);
+};
+extern const struct gt_format gt_format_go;
+
 struct gotrace {
 	struct gotrace_opts opts;
+	const struct gt_format *format;
 	struct buf out;
 	struct arena arena;
 	int64_t now; /* of the last event */
@@ -106,28 +128,30 @@ struct gotrace {
 	struct index strings, stacks;
 	uint32_t n_strings, cap_strings, n_stacks, cap_stacks;
 	uint32_t at_stack; /* gotrace_end(): how far it is */
-	bool tables;
+	bool closed;
 	struct buf section;
 };
 
-/* gotrace_wire.c */
-void gt_varint(struct buf *b, uint64_t v);
-void gt_head(struct gotrace *t);
-/* An event in m's stream, at t->now, which it moves on. */
+/* gotrace.c: an event in m's stream, at t->now, which it moves on. */
 void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args);
 #define GT_EVENT(t, m, id, ...) gt_event((t), (m), (id), (const uint64_t[4]){ __VA_ARGS__ })
 #define GT_EVENT0(t, m, id) gt_event((t), (m), (id), NULL)
+
+/* gotrace_wire.c */
+void gt_varint(struct buf *b, uint64_t v);
+/* A batch of m's from what it has. */
 void gt_flush(struct gotrace *t, struct gt_m *m);
 /* A batch of nobody's from t->section, which it empties. */
 void gt_section(struct gotrace *t);
 
 /* gotrace_table.c: ids within this file; 0: none */
-uint64_t gt_string(struct gotrace *t, const char *s);
-uint64_t gt_stack_id(struct gotrace *t, uint32_t id);    /* of the stack table */
-uint64_t gt_stack_start(struct gotrace *t, uint64_t fn); /* one frame: a start function */
-uint64_t gt_stack_scheduler(struct gotrace *t);          /* one frame: nobody's doing but the scheduler's */
+uint32_t gt_string(struct gotrace *t, const char *s);
+const char *gt_string_at(const struct gotrace *t, uint64_t id, uint32_t *len); /* not terminated */
+uint64_t gt_stack_id(struct gotrace *t, uint32_t id);                          /* of the stack table */
+uint64_t gt_stack_start(struct gotrace *t, uint64_t fn);                       /* one frame: a start function */
+uint64_t gt_stack_scheduler(struct gotrace *t); /* one frame: nobody's doing but the scheduler's */
 uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w);
-int gt_tables(struct gotrace *t, int64_t budget); /* as gotrace_end() */
+int gt_stacks(struct gotrace *t, int64_t budget); /* hand them to the format; as gotrace_end() */
 void gt_tables_free(struct gotrace *t);
 
 /* gotrace_state.c */
@@ -142,6 +166,10 @@ int gt_g_counts(const struct weft_rec *r);
 int gt_p_counts(const struct weft_rec *r);
 bool gt_has_g_seq(const struct weft_rec *r);
 bool gt_has_p_seq(const struct weft_rec *r);
+
+/* gotrace_infer.c: all that is taken comes after the start, or is passed over; then who was where. */
+void gt_cut(struct gotrace *t);
+void gt_infer(struct gotrace *t);
 
 /* gotrace_event.c */
 bool gt_ready(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);

@@ -1,7 +1,8 @@
 /* gotrace_live.c - reading the recorder's rings over and over, for one trace.
  *
- * First who lives is looked at, then the rings, so that whoever did nothing in between is what it was seen as.  From
- * then on the rings are read up to LATE before now: threads that are about to write a record have done so by then.
+ * First who lives is looked at, then the rings, so that whoever did nothing in between is what it was seen as.  The
+ * rings are read up to LATE before now: threads that are about to write a record have done so by then, and what is
+ * written while they are read, of which only some is found, is left for the next time.
  *
  * Of a past window the rings are read at once, before they are written over, and once more after the look: both
  * together tell what everybody did from the window's beginning until after it was seen.  Whoever did nothing is what
@@ -18,8 +19,9 @@
 struct gotrace_live {
 	struct gotrace *t;
 	int64_t from, end;
-	enum { LOOKS, RUNS, ENDS, OVER } phase;
+	enum { LOOKS, BEGINS, RUNS, ENDS, OVER } phase;
 	struct weft_snapshot *snap;
+	int64_t looked;         /* when that was done */
 	struct weft_recs *past; /* of a window in the past: what there was to be read when it was asked for */
 	int64_t asked;          /* when that was */
 	struct weft_recs *recs; /* taken, not all written */
@@ -73,7 +75,7 @@ void gotrace_live_finish(struct gotrace_live *l)
 {
 	if (l->phase == RUNS)
 		l->phase = ENDS;
-	else if (l->phase == LOOKS)
+	else if (l->phase < RUNS)
 		l->end = l->from;
 }
 
@@ -141,11 +143,23 @@ static int look(struct gotrace_live *l, int64_t budget)
 	l->snap = NULL;
 	if (look_at_threads(l->t) < 0)
 		return -ENOMEM;
+	l->looked = clock_now();
+	l->phase = BEGINS;
+	return GOTRACE_LIVE_WAIT;
+}
+
+static int begin(struct gotrace_live *l)
+{
+	int64_t known = clock_now() - LATE;
+
+	if (known < l->looked)
+		return GOTRACE_LIVE_WAIT;
 	l->recs = read_first(l);
 	if (!l->recs)
 		return -ENOMEM;
+	gotrace_forget_after(l->recs, known);
 	gotrace_begin(l->t, l->recs);
-	l->until = l->from < l->asked ? until_now(l) : l->from;
+	l->until = known < l->end ? known : l->end;
 	l->phase = RUNS;
 	return GOTRACE_LIVE_MORE;
 }
@@ -179,6 +193,8 @@ int gotrace_live_step(struct gotrace_live *l, int64_t budget)
 	switch (l->phase) {
 	case LOOKS:
 		return look(l, budget);
+	case BEGINS:
+		return begin(l);
 	case RUNS:
 		return run(l, budget);
 	case ENDS:

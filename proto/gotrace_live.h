@@ -10,8 +10,8 @@
 #define GOTRACE_LIVE_POLL INT64_C(100000000)
 
 struct gotrace_live;
-/* Until `end` (CLOCK_MONOTONIC ns), or until gotrace_live_finish(); from now on with opts->from 0, else from then on, or
- * from where the recorder's memory begins.  NULL: no memory. */
+/* Until `end` (CLOCK_MONOTONIC ns), or until gotrace_live_finish(); from now on with opts->from 0, else from then on,
+ * or from where the recorder's memory begins.  NULL: no memory. */
 struct gotrace_live *gotrace_live_new(const struct gotrace_opts *opts, int64_t end);
 void gotrace_live_free(struct gotrace_live *l);
 /* Ends with what is written by now. */

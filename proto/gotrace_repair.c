@@ -126,8 +126,11 @@ static bool fit_g(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 
 	if (r->pid != WEFT_REC_NO_P)
 		need_p(t, m, r->pid);
-	if (r->event == WEFT_EV_GO_CREATE)
+	if (r->event == WEFT_EV_GO_CREATE) {
+		if (m->g && m->g->state != GT_G_RUNNING)
+			stop_g(t, m);
 		return m->p != NULL;
+	}
 	if (!m->p && !gt_g_find(t, r->subject))
 		return false; /* it will be made by who runs it */
 	g = gt_g_get(t, r->subject);

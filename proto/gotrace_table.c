@@ -11,9 +11,7 @@
 #include "gotrace_impl.h"
 #include "pprof.h"
 
-#define SECTION 49152    /* a stack of GT_FRAMES_MAX frames fits into what is left to GT_BATCH_MAX */
 #define INLINED_SHIFT 48 /* above any address of a process */
-#define SECTION_STRING (GT_BATCH_MAX - GT_STRING_MAX - 32)
 
 struct gt_string {
 	const char *s;
@@ -43,7 +41,7 @@ static bool same_string(const void *user, uint32_t ref, const void *key)
 }
 
 /* Of what is too long, the end: it tells paths apart. */
-uint64_t gt_string(struct gotrace *t, const char *s)
+uint32_t gt_string(struct gotrace *t, const char *s)
 {
 	size_t len = strlen(s);
 	struct gt_string key = { len > GT_STRING_MAX ? s + len - GT_STRING_MAX : s,
@@ -64,6 +62,12 @@ uint64_t gt_string(struct gotrace *t, const char *s)
 	}
 	t->string[t->n_strings] = key;
 	return ++t->n_strings;
+}
+
+const char *gt_string_at(const struct gotrace *t, uint64_t id, uint32_t *len)
+{
+	*len = id ? t->string[id - 1].len : 0;
+	return id ? t->string[id - 1].s : "";
 }
 
 /* --- Stacks ------------------------------------------------------------------------------------------- */
@@ -138,23 +142,21 @@ static int calls_of(const struct gt_stack *s, uint64_t *call)
 	}
 }
 
-struct wire_frame {
-	uint64_t pc, func, file, line;
-};
-
-static struct wire_frame wire_frame(struct gotrace *t, const struct frame *f, uint64_t pc, int inner)
+static struct gt_frame frame_of(struct gotrace *t, const struct frame *f, uint64_t pc, int inner)
 {
 	char hex[32];
 	int line = f->line ? f->line : f->start_line;
 
 	snprintf(hex, sizeof hex, "0x%llx", (unsigned long long)pc);
-	return (struct wire_frame){ pc | (uint64_t)inner << INLINED_SHIFT, gt_string(t, f->named ? f->name : hex),
-				    gt_string(t, f->file), (uint64_t)(line > 0 ? line : 0) };
+	return (struct gt_frame){ .pc = pc | (uint64_t)inner << INLINED_SHIFT,
+				  .func = gt_string(t, f->named ? f->name : hex),
+				  .file = gt_string(t, f->file),
+				  .line = (uint64_t)(line > 0 ? line : 0) };
 }
 
 /* The user's frames, innermost first; internal ones only where they don't lead, unless there are no others.  Beyond
  * GT_FRAMES_MAX the last place is the root's. */
-static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, struct wire_frame *out)
+static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, struct gt_frame *out)
 {
 	int k = 0;
 
@@ -164,73 +166,28 @@ static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, stru
 		for (int j = 0; j < v.n; j++) {
 			if (v.f[j].root || (!all && !k && v.f[j].internal))
 				continue;
-			out[k < GT_FRAMES_MAX ? k++ : k - 1] = wire_frame(t, &v.f[j], call[i], v.n - 1 - j);
+			out[k < GT_FRAMES_MAX ? k++ : k - 1] = frame_of(t, &v.f[j], call[i], v.n - 1 - j);
 		}
 	}
 	return k;
 }
 
-static void write_stack(struct gotrace *t, uint32_t i, const uint64_t *call, int n)
-{
-	struct wire_frame f[GT_FRAMES_MAX];
-	int k = choose(t, call, n, false, f);
-
-	if (!k)
-		k = choose(t, call, n, true, f);
-	if (!t->section.len)
-		gt_varint(&t->section, GT_EV_STACKS);
-	gt_varint(&t->section, GT_EV_STACK);
-	gt_varint(&t->section, i + 1);
-	gt_varint(&t->section, (uint64_t)k);
-	for (int j = 0; j < k; j++) {
-		gt_varint(&t->section, f[j].pc);
-		gt_varint(&t->section, f[j].func);
-		gt_varint(&t->section, f[j].file);
-		gt_varint(&t->section, f[j].line);
-	}
-	if (t->section.len >= SECTION)
-		gt_section(t);
-}
-
-/* 1: time is up. */
-static int write_stacks(struct gotrace *t, int64_t budget)
+int gt_stacks(struct gotrace *t, int64_t budget)
 {
 	for (; t->at_stack < t->n_stacks; t->at_stack++) {
+		struct gt_frame f[GT_FRAMES_MAX];
 		uint64_t call[WEFT_STACK_MAX];
-		int n = calls_of(&t->stack[t->at_stack], call);
+		int n = calls_of(&t->stack[t->at_stack], call), k;
 
 		for (int i = 0; i < n; i++)
 			if (frames_prepare(call[i], budget) > 0)
 				return 1;
-		write_stack(t, t->at_stack, call, n);
+		k = choose(t, call, n, false, f);
+		if (!k)
+			k = choose(t, call, n, true, f);
+		t->format->stack(t, t->at_stack + 1, f, k);
 	}
-	if (t->section.len)
-		gt_section(t);
-	return 0;
-}
-
-static void write_strings(struct gotrace *t)
-{
-	for (uint32_t i = 0; i < t->n_strings; i++) {
-		if (!t->section.len)
-			gt_varint(&t->section, GT_EV_STRINGS);
-		gt_varint(&t->section, GT_EV_STRING);
-		gt_varint(&t->section, i + 1);
-		gt_varint(&t->section, t->string[i].len);
-		buf_add(&t->section, t->string[i].s, t->string[i].len);
-		if (t->section.len >= SECTION_STRING)
-			gt_section(t);
-	}
-	if (t->section.len)
-		gt_section(t);
-}
-
-int gt_tables(struct gotrace *t, int64_t budget)
-{
-	if (write_stacks(t, budget) > 0)
-		return 1;
-	write_strings(t);
-	return t->failed || t->section.failed ? -ENOMEM : 0;
+	return t->failed ? -ENOMEM : 0;
 }
 
 void gt_tables_free(struct gotrace *t)

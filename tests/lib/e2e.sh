@@ -286,6 +286,16 @@ need_go() {
 	[ "$(printf '%s\n' go1.23 "$v" | sort -V | head -n 1)" = go1.23 ] || skip "Go on PATH is $v, 1.23 is needed"
 }
 
+# need_trace_tool: $TRACE_TOOL, what `go tool trace` runs, and $TRACE_EVENTS, its option that lists events: then its
+# status says whether a file is a trace, else not.
+need_trace_tool() {
+	need_go
+	TRACE_TOOL=$(go tool -n trace) || skip "go tool trace does not run"
+	TRACE_EVENTS=-d=parsed
+	[ "$(printf '%s\n' go1.24 "$(go env GOVERSION)" | sort -V | head -n 1)" = go1.24 ] || TRACE_EVENTS=-d=1
+	export TRACE_TOOL TRACE_EVENTS
+}
+
 # The Go oracle: a net/http/pprof server with the goroutines of tests/e2e/plugins/parked.c; sets GO_URL.
 gooracle_start() {
 	need_go

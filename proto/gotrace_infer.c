@@ -1,0 +1,341 @@
+/* gotrace_infer.c - the states at the start of a trace.
+ *
+ * What a goroutine or a P did first tells what it was before.  What did nothing at all, from the start until after
+ * somebody looked at it, was all the time what it was seen as: so those who run without a word, and those that wait,
+ * are right at the edge.  Records are kept from a cut on that no effect crosses without its cause: times are not
+ * enough for that, since a thread may stamp a dispatch with the time at which it began to look for work.
+ *
+ * Of a goroutine or P there are records with its seq, which are in order whoever wrote them; what was written where it
+ * is, in order among themselves and with the former as far as those are of the same thread (`own`); and of goroutines
+ * what others wrote who took their P away, which says nothing but when (`taken`). */
+#include "gotrace_impl.h"
+
+/* Of two with the seq of one goroutine or P: did a come before b? */
+static bool earlier(const struct weft_rec *a, const struct weft_rec *b, int (*counts)(const struct weft_rec *))
+{
+	int32_t d = (int32_t)(a->seq - b->seq);
+
+	if (a->tid == b->tid)
+		return a < b;
+	return d ? d < 0 : counts(a) > counts(b);
+}
+
+/* The goroutine that wrote r where it is, without its seq; 0: none did. */
+static uint64_t writer(const struct weft_rec *r)
+{
+	switch (r->event) {
+	case WEFT_EV_SYSCALL_BEGIN:
+	case WEFT_EV_SYSCALL_END:
+		return r->subject;
+	case WEFT_EV_GO_UNBLOCK:
+		return r->tid ? r->gid : 0;
+	}
+	return 0;
+}
+
+static bool takes(const struct weft_rec *r)
+{
+	return r->event == WEFT_EV_PROC_STEAL || r->event == WEFT_EV_HANDOFF;
+}
+
+/* --- The far side of the cut ---------------------------------------------------------------------------- */
+
+/* Of the goroutine or P that r counts for: the last seq on the far side of the cut. */
+static bool is_before(uint32_t seq, int counts, uint32_t last)
+{
+	int32_t d = (int32_t)(seq - last);
+
+	return d < 0 || (d == 0 && counts);
+}
+
+/* Has r an effect on the far side already? */
+static bool crosses(struct gotrace *t, const struct weft_rec *r)
+{
+	const struct gt_g *g = gt_has_g_seq(r) ? gt_g_find(t, r->subject) : NULL;
+	const struct gt_p *p = gt_has_p_seq(r) && r->pid < GT_P_MAX ? t->p[r->pid] : NULL;
+
+	if (g && g->far.seq && is_before(r->seq, gt_g_counts(r), g->far.seq->seq))
+		return true;
+	return p && p->far.seq && is_before(r->seq, gt_p_counts(r) != 0, p->far.seq->seq);
+}
+
+/* The last with seq; the last that it wrote after that; when its P was taken last. */
+static void leave_g(struct gotrace *t, const struct weft_rec *r)
+{
+	uint64_t by = writer(r);
+	struct gt_g *g;
+
+	if (gt_has_g_seq(r) && (g = gt_g_get(t, r->subject))) {
+		if (!g->far.seq || !earlier(r, g->far.seq, gt_g_counts)) {
+			g->far.seq = r;
+			g->far.own = NULL;
+		}
+		if (r->event != WEFT_EV_GO_START && r->time > g->far_time)
+			g->far_time = r->time;
+	}
+	if (by && (g = gt_g_get(t, by)) && (!g->far.seq || (g->far.seq->tid == r->tid && g->far.seq < r))) {
+		g->far.own = r;
+		g->far_time = r->time > g->far_time ? r->time : g->far_time;
+	}
+	if (takes(r) && (g = gt_g_get(t, r->subject)) && (!g->far.taken || r->time >= g->far.taken->time))
+		g->far.taken = r;
+}
+
+/* r stays on the far side. */
+static void leave(struct gotrace *t, const struct weft_rec *r)
+{
+	struct gt_p *p = gt_has_p_seq(r) ? gt_p_get(t, r->pid) : NULL;
+
+	leave_g(t, r);
+	if (p && (!p->far.seq || !earlier(r, p->far.seq, gt_p_counts)))
+		p->far.seq = r;
+}
+
+static void advance(struct gotrace *t, struct gt_m *m, const struct weft_rec *to)
+{
+	for (; m->at < to; m->at++) {
+		leave(t, m->at);
+		m->done = m->at->at + 1;
+	}
+}
+
+static bool move_cut(struct gotrace *t)
+{
+	bool moved = false;
+
+	for (uint32_t i = 0; i < t->n_ms; i++) {
+		struct gt_m *m = t->m[i];
+
+		for (const struct weft_rec *r = m->at; r < m->end; r++) {
+			if (!crosses(t, r))
+				continue;
+			advance(t, m, r + 1);
+			moved = true;
+		}
+	}
+	return moved;
+}
+
+void gt_cut(struct gotrace *t)
+{
+	for (uint32_t i = 0; i < t->n_ms; i++) {
+		struct gt_m *m = t->m[i];
+		const struct weft_rec *r = m->at;
+
+		while (r < m->end && r->time < t->opts.from)
+			r++;
+		advance(t, m, r);
+	}
+	while (move_cut(t))
+		;
+}
+
+/* --- The near side ----------------------------------------------------------------------------------------- */
+
+/* Threads are looked through one after the other: what a goroutine wrote before anything with its seq on that thread
+ * it wrote where it was from the start. */
+static void look_g(struct gotrace *t, const struct weft_rec *r)
+{
+	uint64_t by = writer(r);
+	struct gt_g *g;
+
+	if (by && (g = gt_g_get(t, by)) && !g->near.own && !(g->last && g->last->tid == r->tid))
+		g->near.own = r;
+	if (gt_has_g_seq(r) && (g = gt_g_get(t, r->subject))) {
+		if (!g->near.seq || earlier(r, g->near.seq, gt_g_counts))
+			g->near.seq = r;
+		if (r->event == WEFT_EV_REATTACH && (!g->back || earlier(r, g->back, gt_g_counts)))
+			g->back = r;
+		g->last = r;
+	}
+	if (takes(r) && (g = gt_g_get(t, r->subject)) && (!g->near.taken || r->time < g->near.taken->time))
+		g->near.taken = r;
+}
+
+static void look_p(struct gotrace *t, const struct weft_rec *r)
+{
+	struct gt_p *p = r->pid == WEFT_REC_NO_P ? NULL : gt_p_get(t, r->pid);
+
+	if (!p)
+		return;
+	if (gt_has_p_seq(r)) {
+		if (!p->near.seq || earlier(r, p->near.seq, gt_p_counts))
+			p->near.seq = r;
+		p->last = r;
+	} else if (r->tid > 0 && !p->near.own && !(p->last && p->last->tid == r->tid)) {
+		p->near.own = r;
+	}
+}
+
+/* --- What they say ------------------------------------------------------------------------------------------ */
+
+/* What r left it in. */
+static enum gt_g_state state_after(const struct weft_rec *r)
+{
+	switch (r->event) {
+	case WEFT_EV_GO_START:
+	case WEFT_EV_SYSCALL_END:
+		return GT_G_RUNNING;
+	case WEFT_EV_REATTACH:
+		return r->flags & 1 ? GT_G_RUNNABLE : GT_G_RUNNING;
+	case WEFT_EV_GO_BLOCK:
+		return GT_G_WAITING;
+	case WEFT_EV_GO_DESTROY:
+		return GT_G_NONE;
+	case WEFT_EV_SYSCALL_BEGIN:
+	case WEFT_EV_HANDOFF:
+	case WEFT_EV_PROC_STEAL:
+		return GT_G_SYSCALL;
+	}
+	return GT_G_RUNNABLE;
+}
+
+/* Is what came after r there to be read, too? */
+static bool is_recent(const struct gotrace *t, const struct weft_rec *r)
+{
+	return r && r->time >= t->opts.from - GOTRACE_BEFORE / 2;
+}
+
+/* The last of each goroutine says what it was left in, better than who looked at it: he may have come between the
+ * stamp and the deed. */
+static void infer_far_g(struct gotrace *t, struct gt_g *g)
+{
+	const struct weft_rec *r = g->far.own ? g->far.own : g->far.seq;
+
+	if (g->far.taken && g->far.taken->time > g->far_time)
+		r = g->far.taken;
+	if (!is_recent(t, r))
+		return;
+	g->state = r == g->far.own && r->event == WEFT_EV_GO_UNBLOCK ? GT_G_RUNNING : state_after(r);
+	g->tid = r->tid ? r->tid : g->tid;
+	if (g->wanted && r->event == WEFT_EV_GO_BLOCK && r->stack)
+		g->stack = (uint32_t)gt_stack_id(t, r->stack);
+}
+
+static bool taken_first(const struct gt_g *g)
+{
+	const struct weft_rec *r = g->near.seq;
+
+	return g->near.taken && (!r || (r->event == WEFT_EV_REATTACH && r->time > g->near.taken->time));
+}
+
+static void infer_near_g(struct gt_g *g)
+{
+	const struct weft_rec *r = g->near.own ? g->near.own : g->near.seq;
+
+	if (!g->near.own && taken_first(g)) {
+		g->state = g->near.taken->event == WEFT_EV_HANDOFF ? GT_G_RUNNING : GT_G_SYSCALL;
+		g->tid = g->back ? g->back->tid : g->tid; /* it never left that thread */
+		return;
+	}
+	if (!r)
+		return;
+	g->tid = r->tid;
+	g->state = GT_G_RUNNING;
+	if (r->event == WEFT_EV_GO_CREATE)
+		g->state = GT_G_NONE;
+	else if (r->event == WEFT_EV_GO_START)
+		g->state = GT_G_RUNNABLE;
+	else if (r->event == WEFT_EV_GO_UNBLOCK && r != g->near.own)
+		g->state = GT_G_WAITING;
+	else if (r->event == WEFT_EV_REATTACH || r->event == WEFT_EV_SYSCALL_END)
+		g->state = GT_G_SYSCALL;
+}
+
+static void infer_g(struct gotrace *t, struct gt_g *g)
+{
+	infer_far_g(t, g);
+	infer_near_g(g);
+	if (g->near.seq) {
+		g->seq = g->near.seq->seq - (uint32_t)gt_g_counts(g->near.seq);
+		g->known = true;
+	}
+	g->near = g->far = (struct gt_edge){ 0 };
+	g->last = g->back = NULL;
+	if (g->state != GT_G_RUNNING && g->state != GT_G_SYSCALL)
+		return;
+	g->m = gt_m_get(t, g->tid ? g->tid : -1);
+	if (!g->m || g->m == t->nobody || g->m->g) {
+		g->state = GT_G_RUNNABLE; /* somebody else is there: a look that did not fit */
+		g->m = NULL;
+	} else {
+		g->m->g = g;
+	}
+}
+
+static void infer_far_p(struct gotrace *t, struct gt_p *p)
+{
+	const struct weft_rec *r = p->far.seq;
+
+	if (!is_recent(t, r))
+		return;
+	p->state = GT_P_RUNNING;
+	if (r->event == WEFT_EV_SYSCALL_BEGIN)
+		p->state = GT_P_SYSCALL;
+	else if (r->event == WEFT_EV_PROC_STOP || takes(r))
+		p->state = GT_P_IDLE;
+	p->m = r->tid ? gt_m_get(t, r->tid) : NULL;
+}
+
+static void infer_near_p(struct gotrace *t, struct gt_p *p)
+{
+	const struct weft_rec *r = p->near.own ? p->near.own : p->near.seq;
+	const struct gt_g *g;
+
+	if (!r)
+		return;
+	p->m = r->tid ? gt_m_get(t, r->tid) : NULL;
+	p->state = GT_P_RUNNING;
+	if (r->event == WEFT_EV_PROC_START) {
+		p->state = GT_P_IDLE;
+	} else if (r->event == WEFT_EV_SYSCALL_END) {
+		p->state = GT_P_SYSCALL;
+	} else if (takes(r)) {
+		g = gt_g_find(t, r->subject);
+		p->m = g ? g->m : NULL;
+		p->state = r->event == WEFT_EV_HANDOFF ? GT_P_RUNNING : GT_P_SYSCALL;
+	}
+}
+
+static void infer_p(struct gotrace *t, struct gt_p *p)
+{
+	infer_far_p(t, p);
+	infer_near_p(t, p);
+	if (p->near.seq) {
+		p->seq = p->near.seq->seq - (uint32_t)gt_p_counts(p->near.seq);
+		p->known = true;
+	}
+	p->near = p->far = (struct gt_edge){ 0 };
+	p->last = NULL;
+	if (p->state == GT_P_IDLE || !p->m || p->m->p) {
+		p->state = p->state == GT_P_NONE ? GT_P_NONE : GT_P_IDLE;
+		p->m = NULL;
+	} else {
+		p->m->p = p;
+	}
+}
+
+void gt_infer(struct gotrace *t)
+{
+	for (uint32_t i = 0; i < t->n_ms; i++) {
+		for (const struct weft_rec *r = t->m[i]->at; r < t->m[i]->end; r++) {
+			look_g(t, r);
+			look_p(t, r);
+		}
+	}
+	for (uint32_t i = 0; i < t->n_buckets; i++)
+		for (struct gt_g *g = t->buckets[i]; g; g = g->next)
+			infer_g(t, g);
+	for (uint32_t i = 0; i < GT_P_MAX; i++)
+		if (t->p[i])
+			infer_p(t, t->p[i]);
+	/* Who runs has a P. */
+	for (uint32_t i = 0; i < t->n_ms; i++) {
+		struct gt_m *m = t->m[i];
+
+		if (m->g && m->g->state == GT_G_RUNNING && (!m->p || m->p->state != GT_P_RUNNING)) {
+			m->g->state = GT_G_SYSCALL;
+			t->n_repairs++;
+		}
+	}
+}
