@@ -154,11 +154,12 @@ static struct gt_frame frame_of(struct gotrace *t, const struct frame *f, uint64
 				  .line = (uint64_t)(line > 0 ? line : 0) };
 }
 
-/* The user's frames, innermost first; internal ones only where they don't lead, unless there are no others.  Beyond
- * GT_FRAMES_MAX the last place is the root's. */
+/* The user's frames, innermost first; internal ones only between others, unless there are no others: so the last is
+ * what the goroutine was started with, by which viewers group it.  Beyond GT_FRAMES_MAX the last place is the root's.
+ */
 static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, struct gt_frame *out)
 {
-	int k = 0;
+	int k = 0, kept = 0;
 
 	for (int i = 0; i < n; i++) {
 		struct frames v = frames_at(call[i]);
@@ -167,9 +168,10 @@ static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, stru
 			if (v.f[j].root || (!all && !k && v.f[j].internal))
 				continue;
 			out[k < GT_FRAMES_MAX ? k++ : k - 1] = frame_of(t, &v.f[j], call[i], v.n - 1 - j);
+			kept = all || !v.f[j].internal ? k : kept;
 		}
 	}
-	return k;
+	return kept;
 }
 
 int gt_stacks(struct gotrace *t, int64_t budget)

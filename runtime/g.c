@@ -134,6 +134,7 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	struct g *self = m ? ld(&m->cur) : NULL, *g;
 	size_t arg_size = opts ? opts->arg_size : 0;
 	struct weft_ctx *ctx;
+	weft_fn start = fn; /* what a trace says */
 	uint64_t id;
 	void *copy;
 	int rc = -ENOMEM;
@@ -190,8 +191,12 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 		g->uncreated = rt_rec_on;
 	}
 	if (unlikely(a->origin)) {
-		st(&g->parent, a->origin->parent);
-		st(&g->created, a->origin->created);
+		if (a->origin->start) {
+			start = a->origin->start;
+		} else {
+			st(&g->parent, a->origin->parent);
+			st(&g->created, a->origin->created);
+		}
 	}
 	st(&g->status, RT_G_RUNNABLE);
 	st_rel(&g->id, id); /* pairs with readers' acquire: identity is complete */
@@ -200,7 +205,7 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	count_birth(p, inst);
 	if (likely(p)) {
 		if (rt_rec_on)
-			rt_record(m, RT_EV_GO_CREATE, 0, (uintptr_t)fn, id, ld(&g->created), 0);
+			rt_record(m, RT_EV_GO_CREATE, 0, (uintptr_t)start, id, ld(&g->created), 0);
 		rt_spawn_put(p, g);
 	} else {
 		rt_global_put(g, g, 1);

@@ -66,9 +66,13 @@ int weft_group_go(weft_group *g, int (*fn)(void *arg), void *arg)
 {
 	struct member me = { g, fn, arg };
 	struct weft_go_opts opts = { .size = sizeof opts, .arg_size = sizeof me, .ctx = g->ctx };
-	struct rt_go_args go = {
-		.fn = run_member, .arg = &me, .opts = &opts, .wg = &g->wg, .frame = __builtin_frame_address(0)
-	};
+	const struct rt_origin origin = { .start = (weft_fn)(void *)fn }; /* never called as one */
+	struct rt_go_args go = { .fn = run_member,
+				 .arg = &me,
+				 .opts = &opts,
+				 .wg = &g->wg,
+				 .frame = __builtin_frame_address(0),
+				 .origin = &origin };
 	struct m *m;
 	int rc;
 

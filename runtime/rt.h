@@ -199,7 +199,8 @@ struct rt_go_args {
 	const struct rt_origin {
 		uint64_t parent;
 		uint32_t created;
-	} * origin; /* by a timer: who armed it, and where; NULL: the caller */
+		weft_fn start;
+	} * origin; /* by a timer: who armed it, and where; of a group: what it runs; NULL: the caller, fn */
 };
 int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *args);
 void rt_g_free(struct m *m, struct g *g);
