@@ -65,16 +65,7 @@ get /debug/pprof/
 has "it is on the index page" "$BODY" '"trace\?seconds='
 
 # The viewer's pages.
-BROWSER=/bin/true go tool trace -http=127.0.0.1:0 "$T/trace" >"$T/viewer" 2>&1 &
-STARTED+=("$!")
-check "the viewer opens it" wait_until 60 grep -q 'listening on' "$T/viewer"
-VIEWER=$(sed -nE 's/.*listening on (http:[^ ]*).*/\1/p' "$T/viewer")
-page() { # PATH PATTERN
-	local code
-	code=$(curl -s -m 60 -o "$T/page" -w '%{http_code}' "$VIEWER$1")
-	eq "$1" "$code" 200
-	has "$1 shows $2" "$T/page" "$2"
-}
+viewer "$T/trace"
 page / 'View trace'
 page /trace 'trace_viewer_full'
 page /jsontrace 'traced_section'

@@ -110,6 +110,21 @@ if command -v go >/dev/null; then
 	eq "CPU time of a route" "$(pprof -top -tagfocus='route=GET /report' "$T/cpu.pb.gz" | awk '$6 == "seal" { print $6 }')" seal
 fi
 
+# Tasks, regions and log lines, in the viewer of traces
+if command -v go >/dev/null; then
+	viewer "$T/trace"
+	for task in 'GET /item/' 'GET /report' 'part of a report'; do
+		page /usertasks "$task"
+	done
+	page '/usertask?type=part+of+a+report' 'item 1000: (hit|miss)'
+	for region in parse auth cache backend render reply; do
+		page /userregions "$region"
+	done
+	for function in serve look_up_part; do
+		page "/goroutine?name=$function" 'Block time \(network\)'
+	done
+fi
+
 # Stopping calls everybody off, also those who wait for a client.
 weftd_stop
 has_not "nobody is late" "$LOG" 'still|late|not ended'

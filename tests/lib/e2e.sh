@@ -307,6 +307,21 @@ gooracle_start() {
 	GO_URL=http://$(cat "$T/gooracle.addr")
 }
 
+# viewer FILE: what `go tool trace` serves of a trace, at $VIEWER; page PATH REGEX: it has that page, with that in it.
+# The tool itself is run: go would start it as a child, and leave it behind.
+viewer() {
+	BROWSER=/bin/true "$(go tool -n trace)" -http=127.0.0.1:0 "$1" >"$T/viewer" 2>&1 &
+	STARTED+=("$!")
+	check "the viewer opens it" wait_until 60 grep -q 'listening on' "$T/viewer"
+	VIEWER=$(sed -nE 's/.*listening on (http:[^ ]*).*/\1/p' "$T/viewer")
+}
+page() {
+	local code
+	code=$(curl -s -m 60 -o "$T/page" -w '%{http_code}' "$VIEWER$1")
+	eq "$1" "$code" 200
+	has "$1 shows $2" "$T/page" "$2"
+}
+
 pprof() { go tool pprof "$@" 2>"$T/pprof.err"; }
 
 [ -x "$WEFTD" ] || skip "$WEFTD is not built"
