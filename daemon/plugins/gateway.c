@@ -373,7 +373,7 @@ static bool known(const struct gateway *g, const char *token)
 /* 0 and a page, or an error. */
 static int work(struct gateway *g, const struct route *route, char *head, struct page *page)
 {
-	const char *rest, *token;
+	const char *rest = "", *token = "";
 	bool welcome = false;
 	int rc = 0;
 
