@@ -22,6 +22,8 @@ struct gotrace_opts {
 	bool no_stacks;                                /* goroutines keep their names */
 	uint64_t g;                                    /* only this goroutine; 0: all */
 	bool (*passes)(void *user, uint32_t instance); /* only those of such instances; NULL: all */
+	/* Stacks by number; NULL: weft_read_stack() */
+	int (*stack)(void *user, uint32_t id, uint64_t *pc, int cap);
 	void *user;
 	uint64_t max_bytes; /* of events: then it is full, and only to be ended; 0: no limit */
 };

@@ -127,13 +127,20 @@ uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w)
 
 /* --- Writing -------------------------------------------------------------------------------------------- */
 
-static int calls_of(const struct gt_stack *s, uint64_t *call)
+static int read_stack(const struct gotrace *t, uint32_t id, uint64_t *pc)
+{
+	if (t->opts.stack)
+		return t->opts.stack(t->opts.user, id, pc, WEFT_STACK_MAX);
+	return weft_read_stack(id, pc, WEFT_STACK_MAX);
+}
+
+static int calls_of(const struct gotrace *t, const struct gt_stack *s, uint64_t *call)
 {
 	uint64_t pc[WEFT_STACK_MAX];
 
 	switch (s->kind) {
 	case STACK_TABLE:
-		return frame_calls(pc, weft_read_stack((uint32_t)s->value, pc, WEFT_STACK_MAX), false, call);
+		return frame_calls(pc, read_stack(t, (uint32_t)s->value, pc), false, call);
 	case STACK_PCS:
 		return frame_calls(s->pc, (int)s->n, s->exact, call);
 	default:
@@ -179,7 +186,7 @@ int gt_stacks(struct gotrace *t, int64_t budget)
 	for (; t->at_stack < t->n_stacks; t->at_stack++) {
 		struct gt_frame f[GT_FRAMES_MAX];
 		uint64_t call[WEFT_STACK_MAX];
-		int n = calls_of(&t->stack[t->at_stack], call), k;
+		int n = calls_of(t, &t->stack[t->at_stack], call), k;
 
 		for (int i = 0; i < n; i++)
 			if (frames_prepare(call[i], budget) > 0)

@@ -84,6 +84,15 @@ int64_t rt_tsc_to_ns(uint64_t tsc)
 	return s.ns - (int64_t)mul_shift(s.tsc - tsc, s.mult);
 }
 
+void rt_clock_scale(uint64_t *tsc, int64_t *ns, uint64_t *mult)
+{
+	struct scale s = scale_now();
+
+	*tsc = s.tsc;
+	*ns = s.ns;
+	*mult = s.mult;
+}
+
 uint64_t rt_ns_span_tsc(int64_t ns)
 {
 	return mul_shift((uint64_t)ns, ld(&scales[ld_acq(&current) % 4].inverse));

@@ -17,6 +17,7 @@
 
 #include "dump.h"
 #include "fatal.h"
+#include "raw.h"
 #include "rt.h"
 #include "sys.h"
 
@@ -266,6 +267,27 @@ RT_NOSAN static void report(void)
 	rt_out_end(&dump.out);
 }
 
+/* For who looks later: the recorder's memory, and the report once more. */
+RT_NOSAN static void keep(const char *what)
+{
+	int fd = rt_raw_write(cause, what);
+
+	if (fd < 0)
+		return;
+	for (int i = 0; i < RT_DUMP_GROUPS; i++)
+		dump.group[i].hash = dump.group[i].count = 0;
+	rt_out_begin(&dump.out, fd, PATIENCE);
+	report();
+}
+
+RT_NOSAN static const char *signal_words(int sig)
+{
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (words[i].sig == sig)
+			return words[i].name;
+	return "a signal";
+}
+
 RT_NOSAN void rt_fatal_signal(int sig, void *info, void *context)
 {
 	const siginfo_t *si = info;
@@ -273,6 +295,7 @@ RT_NOSAN void rt_fatal_signal(int sig, void *info, void *context)
 	if (!rt_forked) {
 		if (!take_over(sig)) {
 			report();
+			keep(signal_words(cause));
 			rt_signal_die(cause);
 		}
 		by_signal = true;
@@ -280,6 +303,7 @@ RT_NOSAN void rt_fatal_signal(int sig, void *info, void *context)
 		cause_regs = rt_regs_of(context);
 		look(cause_regs);
 		report();
+		keep(signal_words(sig));
 	}
 	/* A fault happens again at the same instruction, so that a core and the kernel's log show it as it
 	 * was; a signal that was sent has to be sent again. */
@@ -307,6 +331,7 @@ RT_NOINLINE void rt_fatal(const char *fmt, ...)
 	} else {
 		look(regs);
 		report();
+		keep(text);
 	}
 	rt_signal_die(SIGABRT);
 }

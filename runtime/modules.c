@@ -393,11 +393,15 @@ int weft_host_scan_modules(void)
 
 /* --- Reading ------------------------------------------------------------------------------------------ */
 
+/* Of another process: who looks at a file of it sets them, and has no second thread. */
+static const struct weft_modules *foreign;
+static uint64_t foreign_runtime, foreign_runtime_end;
+
 const struct weft_modules *weft_read_modules(void)
 {
 	const struct rt_module_set *set = ld_acq(&rt_modules); /* pairs with the release in publish() */
 
-	return set ? &set->mods : NULL;
+	return foreign ? foreign : set ? &set->mods : NULL;
 }
 
 /* sig */
@@ -437,7 +441,40 @@ void rt_unwind_counters(struct weft_counters *out)
 /* Bounds of the section that the Makefile puts the runtime's code into. */
 extern const char __start_rt_text[], __stop_rt_text[];
 
+void rt_text_bounds(uint64_t *start, uint64_t *end)
+{
+	*start = (uintptr_t)__start_rt_text;
+	*end = (uintptr_t)__stop_rt_text;
+}
+
+size_t weft_read_foreign(struct weft_modules *ms, uint64_t runtime, uint64_t runtime_end)
+{
+	size_t missing = 0;
+
+	for (size_t i = 0; i < ms->n; i++) {
+		struct weft_module *m = &ms->m[i];
+		struct build_id id;
+
+		m->fd = *m->path == '/' ? rt_sys_open(m->path, O_RDONLY | O_CLOEXEC) : -1;
+		if (m->fd >= 0) {
+			id = id_in_file(m->fd);
+			if (!same_id(id.b, id.len, m->build_id, m->build_id_len)) {
+				(void)rt_sys_close(m->fd);
+				m->fd = -1;
+			}
+		}
+		m->fd = m->fd >= 0 ? m->fd : -1;
+		missing += m->fd < 0 && *m->path == '/';
+	}
+	foreign_runtime = runtime;
+	foreign_runtime_end = runtime_end;
+	foreign = ms;
+	return missing;
+}
+
 bool weft_read_is_runtime(uint64_t pc)
 {
+	if (foreign)
+		return pc >= foreign_runtime && pc < foreign_runtime_end;
 	return pc >= (uintptr_t)__start_rt_text && pc < (uintptr_t)__stop_rt_text;
 }

@@ -185,6 +185,11 @@ uint64_t rt_rec_lost(void)
 	return tsc;
 }
 
+RT_NOSAN uint64_t rt_rec_lost_unlocked(void)
+{
+	return *(const volatile uint64_t *)&lost_tsc;
+}
+
 struct rt_chunk *rt_rec_chunks(size_t *n)
 {
 	*n = rt_rec_on ? n_chunks : 0;

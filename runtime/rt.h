@@ -307,6 +307,7 @@ uint64_t rt_ns_to_tsc(int64_t ns);
 uint64_t rt_ns_span_tsc(int64_t ns);
 void rt_clock_start(void);
 void rt_clock_tune(void); /* sysmon, each second */
+void rt_clock_scale(uint64_t *tsc, int64_t *ns, uint64_t *mult); /* rt_tsc_to_ns() for others; sig */
 
 /* --- Sema (sema.c): waiting by address, under every blocking primitive --- */
 

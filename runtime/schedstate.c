@@ -90,14 +90,18 @@ size_t weft_read_sched_ms(struct weft_sched_m *out, size_t cap)
 /* False: there is none. */
 static bool read_g(struct weft_sched_g *out, const struct g *g)
 {
-	uint64_t id = ld_acq(&g->id); /* pairs with its publication in rt_go() */
-	uint32_t status = ld_acq(&g->status);
+	uint64_t id = ld_acq(&g->id);         /* pairs with its publication in rt_go() */
+	uint32_t status = ld_acq(&g->status); /* pairs with the release where the goroutine parks */
+	const struct weft_inst *inst;
 
 	if (!id || RT_G_STATUS(status) == RT_G_DEAD)
 		return false;
 	out->id = id;
 	out->status = (enum weft_g_status)RT_G_STATUS(status);
 	out->reason = (int)RT_G_REASON(status);
+	out->since = rt_tsc_to_ns(ld(&g->since_tsc)); /* no older than the status, which was read first */
+	inst = ld(&g->inst);
+	out->instance = inst ? inst->number : 0;
 	/* m of the record is the one it ran on last. */
 	out->m = out->status == WEFT_G_WAITING || out->status == WEFT_G_RUNNABLE ? -1 : index_of(ld(&g->m));
 	return true;

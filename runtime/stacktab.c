@@ -220,6 +220,13 @@ RT_NOSAN uint32_t rt_stack_here(struct m *m, void *frame)
 
 /* --- Reading ----------------------------------------------------------------------------------------- */
 
+uint32_t rt_stack_ids(void)
+{
+	uint64_t n = ld(&tab.n_ids);
+
+	return (uint32_t)(n < IDS ? n : IDS);
+}
+
 int weft_read_stack(uint32_t id, uint64_t *pc, int cap)
 {
 	uint64_t e;

@@ -59,6 +59,11 @@ struct weft_host_opts {
 	int (*cpu_stop)(void *user, int fd);
 	/* The instance that began a profile has ended: so does the profile, if it still runs.  Must not wait. */
 	void (*cpu_end)(void *user, uint32_t instance);
+	/* For weft_trace_start(), weft_trace_stop() and weft_flight_snapshot(), likewise: into a new file at path; ns 0 is
+	 * the embedder's own length. */
+	int (*trace_start)(void *user, const char *path);
+	int (*trace_stop)(void *user);
+	int (*flight)(void *user, const char *path, int64_t ns);
 	void *user;
 };
 
@@ -143,6 +148,10 @@ void weft_host_thread(const char *name);
  * counter of goroutines.  Where it can't be listed (the runtime does not run, max_goroutines) fn is called all
  * the same. */
 void weft_host_as_goroutine(void (*fn)(void *arg), void *arg);
+
+/* Where a fatal signal is to write what the recorder holds (weft_raw.h), before the process dies; below 0: nowhere.
+ * Takes two seconds at most, and what the text of all goroutines takes. */
+void weft_host_fatal_file(int fd);
 
 /* Write all goroutines to fd in the form of /debug/pprof/goroutine?debug=2, with async-signal-safe
  * code only; at most 10,000 in full unless traceback_full, the rest grouped by stack. */

@@ -35,6 +35,9 @@ struct weft_modules {
 /* The table published last: immutable, valid for the life of the process.  Never NULL once the
  * runtime has been started. */
 const struct weft_modules *weft_read_modules(void);
+/* For a program that looks at what another process has left, and runs no runtime: from now on the modules are these, by
+ * start, and the runtime's code is there.  Opens their files; how many are missing, or are of another build. */
+size_t weft_read_foreign(struct weft_modules *ms, uint64_t runtime, uint64_t runtime_end);
 /* The module that holds pc, or NULL. */
 const struct weft_module *weft_module_at(const struct weft_modules *ms, uint64_t pc);
 /* Is pc in the runtime's own code (weft_* functions included)? */
@@ -304,7 +307,9 @@ struct weft_sched_g {
 	uint64_t id;
 	enum weft_g_status status;
 	int reason;
-	int m; /* -1: none */
+	int m;         /* -1: none */
+	int64_t since; /* when it last began or ended a wait; running goroutines have run since then at most */
+	uint32_t instance;
 };
 /* All goroutines, likewise; milliseconds per 100,000. */
 size_t weft_read_sched_gs(struct weft_sched_g *out, size_t cap);
