@@ -6,29 +6,9 @@
 #include "symbols.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* The descriptor may be one that does not block: sockets of weft's own are. */
-static int write_all(int fd, const char *b, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, b, len);
-
-		if (n >= 0) {
-			b += n;
-			len -= (size_t)n;
-		} else if (errno == EAGAIN) {
-			(void)poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
-		} else if (errno != EINTR) {
-			return -errno;
-		}
-	}
-	return 0;
-}
 
 static int write_dump(int fd)
 {
@@ -38,9 +18,8 @@ static int write_dump(int fd)
 	int rc = snap && g && symbols_update() == 0 ? 1 : -ENOMEM;
 
 	while (rc > 0 && (rc = weft_snapshot_next(snap, g)) > 0) {
-		b.len = 0;
 		text_goroutine(&b, g, mono_now());
-		rc = b.failed ? -ENOMEM : write_all(fd, b.b, b.len);
+		rc = buf_write(&b, fd);
 		rc = rc < 0 ? rc : 1;
 	}
 	buf_free(&b);
@@ -72,8 +51,7 @@ static int collect(struct snapshot *s)
 
 int profile_put(struct pprof *p, int64_t time_ns, int64_t duration_ns, int fd)
 {
-	size_t len;
-	void *data;
+	struct buf out = { 0 };
 	int rc;
 
 	if (symbols_update() < 0)
@@ -82,9 +60,9 @@ int profile_put(struct pprof *p, int64_t time_ns, int64_t duration_ns, int fd)
 		;
 	if (rc < 0)
 		return rc;
-	data = pprof_take(p, &len);
-	rc = data ? write_all(fd, data, len) : -ENOMEM;
-	free(data);
+	out.b = pprof_take(p, &out.len);
+	rc = out.b ? buf_write(&out, fd) : -ENOMEM;
+	buf_free(&out);
 	return rc;
 }
 
@@ -95,7 +73,7 @@ static int encode(struct snapshot *s, int fd)
 	if (symbols_update() < 0)
 		return -ENOMEM;
 	text_profile(&s->e.out, s->e.p, &s->e.head);
-	return s->e.out.failed ? -ENOMEM : write_all(fd, s->e.out.b, s->e.out.len);
+	return buf_write(&s->e.out, fd);
 }
 
 int http_profile_write(const char *name, int debug, bool labels, int fd)

@@ -1,8 +1,11 @@
 /* buf.c - the growing byte string of text.h.  One owner at a time; doubles, so appending is linear. */
+#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "text.h"
 
@@ -80,4 +83,44 @@ void buf_json(struct buf *b, const char *s)
 			buf_fmt(b, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
 	}
 	buf_str(b, "\"");
+}
+
+int buf_write(struct buf *b, int fd)
+{
+	size_t done = 0;
+
+	while (!b->failed && done < b->len) {
+		ssize_t n = write(fd, b->b + done, b->len - done);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno == EAGAIN) /* sockets of weft's own don't block */
+			(void)poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
+		else if (errno != EINTR)
+			return -errno;
+	}
+	b->len = 0;
+	return b->failed ? -ENOMEM : 0;
+}
+
+void buf_html(struct buf *b, const char *s)
+{
+	for (; *s; s++) {
+		switch (*s) {
+		case '<':
+			buf_str(b, "&lt;");
+			break;
+		case '>':
+			buf_str(b, "&gt;");
+			break;
+		case '&':
+			buf_str(b, "&amp;");
+			break;
+		case '"':
+			buf_str(b, "&#34;");
+			break;
+		default:
+			buf_add(b, s, 1);
+		}
+	}
 }

@@ -22,6 +22,9 @@ void buf_free(struct buf *b);
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_str(struct buf *b, const char *s);
 void buf_fmt(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* To a descriptor, all of it, and empty it.  0, -ENOMEM, or what write(2) failed with. */
+int buf_write(struct buf *b, int fd);
+void buf_html(struct buf *b, const char *s); /* as text of HTML */
 void buf_json(struct buf *b, const char *s); /* as a JSON string */
 
 /* debug=1: head, records in the order of the profile's spec, memory map. */

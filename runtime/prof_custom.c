@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net.h"
+#include "hostjob.h"
 #include "prof_thread.h"
 #include "ptab.h"
 #include "rt.h"
@@ -291,17 +291,7 @@ int64_t weft_profile_count(const weft_profile *p)
 	return ld(&p->count);
 }
 
-/* --- What the host does, on a helper while the goroutine waits ------------------------------------------ */
-
-/* The host's part of a call.  Its own descriptor, as a goroutine that was called off leaves the job behind. */
-struct host_job {
-	struct rt_job job;
-	int (*call)(const struct host_job *j);
-	const char *name;
-	int fd; /* below 0: none */
-	int arg, rc;
-	struct weft_inst *inst; /* of the goroutine that asks, or NULL */
-};
+/* --- What the host does ---------------------------------------------------------------------------------- */
 
 static void end_cpu(uint32_t instance)
 {
@@ -309,72 +299,25 @@ static void end_cpu(uint32_t instance)
 		sched.opts.cpu_end(sched.opts.user, instance);
 }
 
-static int host_write(const struct host_job *j)
+static int host_write(const struct rt_host_job *j)
 {
-	return sched.opts.profile_write(sched.opts.user, j->name, j->arg, j->fd);
+	return sched.opts.profile_write(sched.opts.user, j->text, (int)j->arg, j->fd);
 }
 
 /* Of an instance that has ended meanwhile, rt_profiles_free() came too early. */
-static int host_cpu_start(const struct host_job *j)
+static int host_cpu_start(const struct rt_host_job *j)
 {
 	uint32_t number = j->inst ? j->inst->number : 0;
-	int rc = sched.opts.cpu_start(sched.opts.user, j->arg, number);
+	int rc = sched.opts.cpu_start(sched.opts.user, (int)j->arg, number);
 
 	if (rc == 0 && j->inst && weft_inst_cancelled(j->inst))
 		end_cpu(number);
 	return rc;
 }
 
-static int host_cpu_stop(const struct host_job *j)
+static int host_cpu_stop(const struct rt_host_job *j)
 {
 	return sched.opts.cpu_stop(sched.opts.user, j->fd);
-}
-
-static void host_run(struct rt_job *job)
-{
-	struct host_job *j = (struct host_job *)job;
-
-	j->rc = j->call(j);
-}
-
-static void host_drop(struct rt_job *job)
-{
-	struct host_job *j = (struct host_job *)job;
-
-	if (j->fd >= 0)
-		(void)rt_sys_close(j->fd);
-	free(j);
-}
-
-/* Copy `what`, its descriptor too, and have it done. */
-static int host_do(const struct host_job *what)
-{
-	struct host_job *j = malloc(sizeof *j);
-	struct m *m;
-	int rc;
-
-	if (!j)
-		return -ENOMEM;
-	*j = *what;
-	j->job = (struct rt_job){ .run = host_run, .drop = host_drop };
-	if (j->fd >= 0)
-		j->fd = (int)rt_syscall(SYS_fcntl, what->fd, F_DUPFD_CLOEXEC, 0, 0, 0, 0);
-	if (what->fd >= 0 && j->fd < 0) {
-		rc = j->fd;
-		free(j);
-		return rc;
-	}
-	m = rt_enter(rt_self());
-	rc = m ? rt_job_wait(&m, &j->job, RT_WAIT_IO) : -EAGAIN;
-	if (m)
-		rt_leave(m);
-	if (rc < 0 && rc != -EAGAIN)
-		return rc; /* called off: the job is no longer ours */
-	if (rc == -EAGAIN)
-		host_run(&j->job);
-	rc = j->rc;
-	host_drop(&j->job);
-	return rc;
 }
 
 int weft_profile_write(const weft_profile *p, int fd, int debug)
@@ -385,7 +328,7 @@ int weft_profile_write(const weft_profile *p, int fd, int debug)
 		return -ENOSYS;
 	if (fd < 0)
 		return -EBADF;
-	return host_do(&(struct host_job){ .call = host_write, .name = p->name, .fd = fd, .arg = debug });
+	return rt_host_do(&(struct rt_host_job){ .call = host_write, .text = p->name, .fd = fd, .arg = debug });
 }
 
 int weft_profile_cpu_start(int hz)
@@ -394,14 +337,15 @@ int weft_profile_cpu_start(int hz)
 		return -EINVAL;
 	if (!sched.opts.cpu_start)
 		return -ENOSYS;
-	return host_do(&(struct host_job){ .call = host_cpu_start, .fd = -1, .arg = hz, .inst = weft_instance_self() });
+	return rt_host_do(
+		&(struct rt_host_job){ .call = host_cpu_start, .fd = -1, .arg = hz, .inst = weft_instance_self() });
 }
 
 int weft_profile_cpu_stop(int fd)
 {
 	if (!sched.opts.cpu_stop)
 		return -ENOSYS;
-	return host_do(&(struct host_job){ .call = host_cpu_stop, .fd = fd < 0 ? -1 : fd });
+	return rt_host_do(&(struct rt_host_job){ .call = host_cpu_stop, .fd = fd < 0 ? -1 : fd });
 }
 
 void rt_profiles_free(uint32_t instance)

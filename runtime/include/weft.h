@@ -57,8 +57,7 @@
  * The first part is the ABI: plain functions on opaque types.  The second part
  * (from "Sugar") is inline and adds no symbols.  ABI major 0: no promise yet.
  *
- * Names that are reserved for what comes next: weft_trace_start,
- * weft_trace_stop, weft_flight*, weft_metric*.
+ * Names that are reserved for what comes next: weft_metric*.
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -594,6 +593,23 @@ int weft_profile_cpu_stop(int fd);
  * For the whole process. */
 int64_t weft_profile_block_rate(int64_t ns);
 int64_t weft_profile_mutex_fraction(int64_t n);
+
+/*
+ * Execution traces into a file, for go tool trace: of the whole process, as /debug/pprof/trace and /debug/flight give
+ * them, beside any number of requests.  The file is made anew, for its owner and group alone; a path that is not
+ * absolute begins where the daemon was started.  The goroutine waits meanwhile.  None needs a P; any thread.
+ *
+ * start: from now on until stop; one at a time, whoever began it.  -EBUSY: one is being written.
+ * stop: returns when the file is whole.  -EINVAL: none was started.  What write(2) failed with, also before.
+ * snapshot: of the last ns nanoseconds, or as far back as runtime.recorder.memory reaches; 0: flight.seconds.  Returns
+ * when the file is whole.
+ * start, snapshot: -EINVAL: no path, ns below 0; what open(2) failed with; -ENOTSUP: the recorder is off
+ * (runtime.recorder.memory is 0); -EAGAIN, -ENOMEM.
+ * All: -ECANCELED: it is done nevertheless, after the call has returned; -ENOSYS: the host has none.
+ */
+int weft_trace_start(const char *path);
+int weft_trace_stop(void);
+int weft_flight_snapshot(const char *path, int64_t ns);
 
 enum { WEFT_ERROR = 3, WEFT_WARN = 4, WEFT_NOTICE = 5, WEFT_INFO = 6, WEFT_DEBUG = 7 };
 /* One line to the daemon's log, with instance and goroutine id.  Never waits: when the

@@ -236,6 +236,9 @@ static void profiles(struct state *s)
 		(void)weft_profile_write(held, 2, 1);
 	if (weft_profile_cpu_start(0) == 0)
 		(void)weft_profile_cpu_stop(2);
+	if (weft_trace_start("/dev/null") == 0)
+		(void)weft_trace_stop();
+	(void)weft_flight_snapshot("/dev/null", WEFT_SEC);
 	weft_profile_free(held);
 	(void)weft_profile_block_rate(weft_profile_block_rate(WEFT_MS));
 	(void)weft_profile_mutex_fraction(weft_profile_mutex_fraction(10));
