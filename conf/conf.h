@@ -60,6 +60,15 @@ struct conf {
 		bool require_probes;
 	} plugins;
 	struct {
+		const char *directory;     /* NULL: $STATE_DIRECTORY */
+		int64_t seconds, cooldown; /* ns */
+		int64_t max_snapshots, max_bytes;
+		struct {
+			int64_t runq_wait, block, stall; /* ns; 0: off */
+			bool deadlock, fatal;
+		} on;
+	} flight;
+	struct {
 		const char *level; /* "error".."debug" */
 	} log;
 	int64_t shutdown_timeout; /* ns */

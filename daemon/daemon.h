@@ -85,11 +85,11 @@ void notify_done(struct notify *n);
 
 /* --- signals.c ------------------------------------------------------------------------------- */
 
-/* Handlers for TERM INT HUP USR1 QUIT PIPE.  Before the first thread exists. */
+/* Handlers for TERM INT HUP USR1 USR2 QUIT PIPE.  Before the first thread exists. */
 int signals_init(void);
 /* Descriptor that becomes readable when signals_take() has something. */
 int signals_fd(void);
-enum { SIGNALS_STOP = 1, SIGNALS_RELOAD = 2 };
+enum { SIGNALS_STOP = 1, SIGNALS_RELOAD = 2, SIGNALS_FLIGHT = 4 /* but there is no recorder */ };
 /* What arrived since the last call; *signo: the signal of SIGNALS_STOP. */
 unsigned signals_take(int *signo);
 

@@ -14,7 +14,7 @@
  * The end is _exit(): destructors of plugins are plugin code, and the dynamic linker's lock may be held
  * by a constructor that never returns.  What stdio has buffered is written by a thread of its own with
  * a limit, since a goroutine may hold a stream's lock. */
-#include "daemon.h"
+#include "flight.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -29,6 +29,7 @@
 /* The end after the deadline, in all less than a second. */
 #define REPORT_NS (550 * WEFT_MS)
 #define HTTP_STOP_NS (150 * WEFT_MS)
+#define TRACE_NS (300 * WEFT_MS) /* that a trace may take to become whole, unless there was a report */
 #define STDIO_NS (100 * WEFT_MS)
 #define LOG_NS (100 * WEFT_MS)
 
@@ -87,6 +88,7 @@ static void overdue(struct weftd *d)
 	if (d->exit_code == 0)
 		d->exit_code = 1;
 	d->reporting = true;
+	trace_api_end(0);
 	stragglers_report(d, reported);
 }
 
@@ -251,6 +253,9 @@ static void on_signals(void *arg, unsigned events)
 	(void)events;
 	if (what & SIGNALS_RELOAD)
 		log_warn("SIGHUP: this version can't reload its configuration while it runs; restart it instead");
+	if (what & SIGNALS_FLIGHT)
+		log_warn("SIGUSR2: no snapshot: neither flight.directory nor the environment's STATE_DIRECTORY "
+			 "names a folder for it that can be used");
 	if ((what & SIGNALS_STOP) && d->state < WEFTD_DRAINING) {
 		log_notice("SIG%s: stopping, within %g s; a second signal exits at once", sigabbrev_np(signo),
 			   (double)d->conf->shutdown_timeout / WEFT_SEC);
@@ -361,6 +366,8 @@ static int start(struct weftd *d, const struct weft_host_opts *host)
 	(void)weft_host_rate(WEFT_RATE_MUTEX, d->conf->profiles.mutex_fraction);
 	rc = watch_start(d);
 	if (rc == 0)
+		rc = flight_start(d->conf);
+	if (rc == 0)
 		rc = serve(d);
 	if (rc < 0)
 		return rc;
@@ -423,6 +430,8 @@ int weftd_run(struct weftd *d, const struct weft_host_opts *host)
 		loop_run(d->loop);
 		log_notice("stopped, exit status %d", d->exit_code);
 	}
+	trace_api_end(d->reporting ? 0 : TRACE_NS);
+	flight_fatal_close();
 	flush_stdio();
 	logger_flush(LOG_NS);
 	return d->exit_code;

@@ -2,7 +2,7 @@
  *
  * Until the logger starts, messages go to stderr from here; after that nothing but the logger's thread
  * writes there. */
-#include "daemon.h"
+#include "flight.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +22,7 @@ static const char usage[] =
 	"       weftd -t [-c FILE]         check the configuration and the plugins' files\n"
 	"       weftd -T [-c FILE]         print the effective configuration\n"
 	"       weftd --dump-plugin FILE   print what a plugin says about itself\n"
+	"       weftd --convert FILE [OUT] make a trace of what a fatal signal has left\n"
 	"       weftd --version | --help\n"
 	"\n"
 	"  -c, --config FILE    the configuration; " DEFAULT_FILE " if not given\n"
@@ -29,6 +30,7 @@ static const char usage[] =
 	"  -T, --print-config   every key with its value, as JSON that loads again\n"
 	"      --dump-plugin FILE   name, version, callbacks ..., read from the file; nothing of it "
 	"runs\n"
+	"      --convert FILE   into OUT, else FILE with the ending .trace; the goroutines beside it, ending .txt\n"
 	"      --help-config    every key with its type, default and meaning, as mdoc\n"
 	"      --version        print the version\n"
 	"      --help           print this\n"
@@ -38,7 +40,7 @@ static const char usage[] =
 	"See weftd(8) and weftd.json(5).\n";
 
 enum action { RUN, CHECK, PRINT_CONFIG };
-enum { OPT_VERSION = 256, OPT_HELP, OPT_HELP_CONFIG, OPT_DUMP_PLUGIN };
+enum { OPT_VERSION = 256, OPT_HELP, OPT_HELP_CONFIG, OPT_DUMP_PLUGIN, OPT_CONVERT };
 
 /* There in coverage builds only: they write their counts at exit(), which a running daemon can't use. */
 extern void __gcov_dump(void) __attribute__((weak));
@@ -73,6 +75,21 @@ static _Noreturn void dump_plugin(const char *path)
 	printed();
 }
 
+static _Noreturn void convert(const char *path, int argc, char **argv)
+{
+	char err[2 * PATH_MAX];
+	int rc;
+
+	if (argc > 1) {
+		fprintf(stderr, "weftd: %s: --convert takes a file and where to\n%s", argv[1], usage);
+		exit(EXIT_USAGE);
+	}
+	rc = convert_file(path, argc ? argv[0] : NULL, err, sizeof err);
+	if (*err)
+		complain(err);
+	exit(rc < 0 ? 1 : 0);
+}
+
 static enum action parse_options(int argc, char **argv, const char **file)
 {
 	static const struct option longs[] = {
@@ -80,6 +97,7 @@ static enum action parse_options(int argc, char **argv, const char **file)
 		{ "check", no_argument, NULL, 't' },
 		{ "print-config", no_argument, NULL, 'T' },
 		{ "dump-plugin", required_argument, NULL, OPT_DUMP_PLUGIN },
+		{ "convert", required_argument, NULL, OPT_CONVERT },
 		{ "help-config", no_argument, NULL, OPT_HELP_CONFIG },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -101,6 +119,8 @@ static enum action parse_options(int argc, char **argv, const char **file)
 			break;
 		case OPT_DUMP_PLUGIN:
 			dump_plugin(optarg);
+		case OPT_CONVERT:
+			convert(optarg, argc - optind, argv + optind);
 		case OPT_HELP_CONFIG:
 			conf_print_schema_mdoc(stdout);
 			printed();

@@ -1,5 +1,5 @@
 /* metrics.c - what only the daemon knows: how its instances and its log are. */
-#include "daemon.h"
+#include "flight.h"
 
 #include "expo.h"
 
@@ -22,4 +22,5 @@ void metrics_write(void *user, void *buf)
 	expo_family(out, "weft_log_lines_dropped_total", EXPO_COUNTER,
 		    "Log lines dropped because stderr was not read fast enough.");
 	expo_u64(out, "weft_log_lines_dropped_total", logger_dropped(), (char *)NULL);
+	flight_metrics(out);
 }

@@ -1,6 +1,6 @@
 /* optionmap.c - the configuration in the words of the runtime and the debug server, which know nothing
  * of struct conf. */
-#include "daemon.h"
+#include "flight.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -95,6 +95,10 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 		.cpu_start = cpu_start,
 		.cpu_stop = cpu_stop,
 		.cpu_end = cpu_end,
+		.trace_start = trace_api_start,
+		.trace_stop = trace_api_stop,
+		.flight = trace_api_flight,
+		.user = (void *)c,
 	};
 	return 0;
 }
@@ -143,6 +147,7 @@ void options_http(const struct weftd *d, struct http_opts *out)
 		.no_labels = !c->http.labels,
 		.version = WEFT_VERSION,
 		.build_id = d->build_id,
+		.flight_dir = flight_directory(c),
 		.argc = d->argc,
 		.argv = d->argv,
 		.ready = ready,

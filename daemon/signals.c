@@ -3,16 +3,17 @@
  *	TERM INT   stop in order; the second one exits at once, in the handler
  *	HUP        noted; the loop logs that there is no live reload
  *	USR1       dump of all goroutines, written by the logger thread
+ *	USR2       a snapshot of the last seconds, by the flight recorder's thread
  *	QUIT       dump of all goroutines, in the handler, then death by SIGQUIT
  *	PIPE       nothing: writers get EPIPE
  *
  * Handlers do the least: they note the signal and write to an eventfd that the loop watches.  What must
- * work although the loop is stuck (QUIT, the second TERM, USR1) they do themselves.
+ * work although the loop is stuck (QUIT, the second TERM, USR1, USR2) they do themselves.
  *
  * The handlers are installed before the first thread exists and run on the alternate stack where the
  * thread has one, since a thread may be standing on a goroutine's small stack.  No signal is blocked
  * anywhere, nor ignored: what a plugin starts as a process inherits masks and ignored signals. */
-#include "daemon.h"
+#include "flight.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -29,7 +30,7 @@ static _Atomic int stop_signo;
 static _Atomic unsigned stopping; /* a stop was asked for */
 static _Atomic unsigned quitting;
 
-static const int handled[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT, SIGPIPE };
+static const int handled[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGPIPE };
 #define N_HANDLED (sizeof handled / sizeof *handled)
 
 /* sig */
@@ -93,6 +94,10 @@ static void on_signal(int signo)
 		break;
 	case SIGUSR1:
 		logger_dump();
+		break;
+	case SIGUSR2:
+		if (!flight_signal())
+			note(SIGNALS_FLIGHT);
 		break;
 	case SIGQUIT:
 		quit();

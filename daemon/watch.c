@@ -3,7 +3,7 @@
  *
  * Each is a timer on the loop that puts a task on the pool; the timer is set anew when the task is back, so a look
  * that takes long is followed by a full pause and never by a second one beside it. */
-#include "daemon.h"
+#include "flight.h"
 
 #include <string.h>
 
@@ -41,8 +41,12 @@ static void on_time(void *arg)
 /* pool */
 static void find_deadlocks(void *arg)
 {
-	(void)arg;
-	(void)weft_host_find_deadlocks();
+	const struct weftd *d = ((struct watch *)arg)->d;
+	int n = weft_host_find_deadlocks();
+
+	if (n > 0 && d->conf->flight.on.deadlock)
+		flight_trigger(FLIGHT_DEADLOCK, "%d instance%s in a deadlock, which the log names", n,
+			       n == 1 ? " is" : "s are");
 }
 
 /* pool */

@@ -56,6 +56,7 @@ struct http_opts {
 	unsigned off;                   /* HTTP_PPROF and so on */
 	bool no_labels;                 /* leave the goroutines' own labels out of profiles */
 	const char *version, *build_id; /* build_id: hex, of weftd */
+	const char *flight_dir;         /* where snapshots of the flight recorder are, or NULL */
 	int argc;
 	char **argv;
 	/* Loop thread; must not block.  ready: what /readyz says; why: one line when not ready. */

@@ -60,38 +60,16 @@ static size_t list(struct entry *e, unsigned off)
 	return n;
 }
 
-static void html(struct buf *b, const char *s)
-{
-	for (; *s; s++) {
-		switch (*s) {
-		case '<':
-			buf_str(b, "&lt;");
-			break;
-		case '>':
-			buf_str(b, "&gt;");
-			break;
-		case '&':
-			buf_str(b, "&amp;");
-			break;
-		case '"':
-			buf_str(b, "&#34;");
-			break;
-		default:
-			buf_add(b, s, 1);
-		}
-	}
-}
-
 static void head(struct buf *b, const struct http *h)
 {
 	buf_str(b, "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>/debug/pprof/</title>\n"
 		   "<style>\nbody { font-family: sans-serif; margin: 2em }\ntd { padding: 0 .7em 0 0 }\n"
 		   "td.n { text-align: right }\n</style>\n</head>\n<body>\n<h1>/debug/pprof/</h1>\n"
 		   "<p>weftd ");
-	html(b, h->opts.version);
+	buf_html(b, h->opts.version);
 	if (*h->opts.build_id) {
 		buf_str(b, ", build-id ");
-		html(b, h->opts.build_id);
+		buf_html(b, h->opts.build_id);
 	}
 	buf_str(b, "</p>\n<p>Set debug=1 as a query parameter to get a profile as text.</p>\n");
 }
@@ -133,9 +111,10 @@ static void tail(struct buf *b, const struct http *h)
 	heap_rate(b);
 	buf_fmt(b,
 		"</p>\n<p><a href=\"/debug/fgprof?seconds=5\">time of goroutines on and off the CPU</a> "
-		"<a href=\"/debug/weft/sched\">scheduler</a> "
+		"%s<a href=\"/debug/weft/sched\">scheduler</a> "
 		"<a href=\"/debug/weft/stacks\">stacks</a> %s<a "
 		"href=\"/version\">version</a></p>\n</body>\n</html>\n",
+		h->opts.off & HTTP_TRACE ? "" : "<a href=\"/debug/flight/\">flight recorder</a> ",
 		h->opts.off & HTTP_METRICS ? "" : "<a href=\"/metrics\">metrics</a> ");
 }
 
@@ -155,7 +134,7 @@ static void page(struct buf *b, const struct http *h)
 	buf_str(b, "<ul>\n");
 	for (size_t i = 0; i < n; i++) {
 		buf_fmt(b, "<li><b>%s</b>: ", e[i].name);
-		html(b, e[i].help);
+		buf_html(b, e[i].help);
 		buf_str(b, "</li>\n");
 	}
 	buf_str(b, "</ul>\n");

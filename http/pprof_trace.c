@@ -27,9 +27,9 @@ struct trace {
 	struct gotrace_live *live;
 	/* loop */
 	struct buf front;
-	size_t taken; /* of front */
-	bool out;     /* a task is */
-	bool ended;   /* nothing more is written */
+	size_t taken;     /* of front */
+	bool out;         /* a task is */
+	bool ended;       /* nothing more is written */
 	const char *name; /* of the file */
 };
 
@@ -234,9 +234,11 @@ void get_flight(struct request *r)
 	int64_t now = mono_now();
 	double seconds = FLIGHT_SECONDS;
 	struct asked asked;
-	char text[2];
+	char text[32];
 
-	if (!seconds_of(r->query, &seconds) && param_get(r->query, "seconds", text, sizeof(text))) {
+	if (!param_word(r, "seconds", text, sizeof(text)))
+		return;
+	if (*text && !seconds_of(r->query, &seconds)) {
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "seconds must be a number greater than 0");
 		return;
 	}

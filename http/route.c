@@ -1,11 +1,14 @@
 /* route.c - the table of what is served.
  *
- * Paths are matched exactly, after decoding: nothing cleans them up. */
+ * Paths are matched exactly, after decoding: nothing cleans them up.  What follows /debug/flight/ is up to its handler.
+ */
 #include "server.h"
 
 #include <string.h>
 
 #define READ (METHOD_GET | METHOD_HEAD)
+
+static const char flights[] = "/debug/flight/";
 
 static const struct route routes[] = {
 	{ "/debug/pprof", "index", READ, true, HTTP_PPROF, get_index_redirect },
@@ -25,6 +28,7 @@ static const struct route routes[] = {
 	{ "/debug/pprof/threadcreate", "threadcreate", READ, true, HTTP_PPROF, get_snapshot },
 	{ "/debug/pprof/trace", "trace", READ, true, HTTP_PPROF | HTTP_TRACE, get_trace },
 	{ "/debug/flight", "flight", READ, false, HTTP_PPROF | HTTP_TRACE, get_flight },
+	{ flights, "flight", READ, false, HTTP_PPROF | HTTP_TRACE, get_flights }, /* and the files below it */
 	{ "/debug/fgprof", "fgprof", READ, false, HTTP_PPROF, get_fgprof },
 	{ "/debug/weft/sched", "sched", READ, false, HTTP_PPROF, get_sched },
 	{ "/debug/weft/stacks", "stacks", READ, false, HTTP_PPROF, get_stacks },
@@ -45,7 +49,8 @@ _Static_assert(sizeof(codes) / sizeof(codes[0]) < CODES_MAX, "one more is counte
 const struct route *route_find(const char *path)
 {
 	for (size_t i = 0; i < N - 1; i++)
-		if (!strcmp(routes[i].path, path))
+		if (!strcmp(routes[i].path, path) ||
+		    (routes[i].path == flights && !strncmp(path, flights, sizeof(flights) - 1)))
 			return &routes[i];
 	return !strncmp(path, "/debug/pprof/", 13) && custom_kind(path + 13) ? &routes[N - 1] : NULL;
 }

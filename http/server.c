@@ -210,6 +210,7 @@ static void http_free(struct http *h)
 	free_strings((const char *const *)h->opts.argv, (size_t)h->opts.argc);
 	free((char *)h->opts.version);
 	free((char *)h->opts.build_id);
+	free((char *)h->opts.flight_dir);
 	free(h->listener);
 	free(h);
 }
@@ -258,7 +259,9 @@ static struct http *http_new(const struct http_opts *o)
 	TAILQ_INIT(&h->requests);
 	h->cpu = cpu_new(h);
 	h->trim = trim_new(h);
-	if (!ok || !h->opts.version || !h->opts.build_id || !h->listener || !h->cpu || !h->trim) {
+	h->opts.flight_dir = o->flight_dir ? strdup(o->flight_dir) : NULL;
+	if (!ok || !h->opts.version || !h->opts.build_id || !h->opts.flight_dir != !o->flight_dir || !h->listener ||
+	    !h->cpu || !h->trim) {
 		http_free(h);
 		return NULL;
 	}

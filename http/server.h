@@ -388,6 +388,7 @@ void get_profile(struct request *r);
 void get_fgprof(struct request *r);
 void get_trace(struct request *r);
 void get_flight(struct request *r);
+void get_flights(struct request *r);
 void get_cmdline(struct request *r);
 void any_symbol(struct request *r);
 void symbol_begin(struct request *r); /* before the body */

@@ -88,6 +88,11 @@ START_TEST(empty_object_is_all_defaults)
 	ck_assert_int_eq(c->profiles.heap_rate, 512 << 10);
 	ck_assert_ptr_null(c->plugins.path);
 	ck_assert_int_eq(c->plugins.max_builds, 16);
+	ck_assert_ptr_null(c->flight.directory);
+	ck_assert_int_eq(c->flight.seconds, 10 * INT64_C(1000000000));
+	ck_assert_int_eq(c->flight.max_snapshots, 20);
+	ck_assert_int_eq(c->flight.on.block, 0);
+	ck_assert(c->flight.on.deadlock && c->flight.on.fatal);
 	ck_assert(!c->plugins.require_probes);
 	ck_assert_str_eq(c->log.level, "info");
 	ck_assert_int_eq(c->shutdown_timeout, 30 * WEFT_SEC);
@@ -185,7 +190,7 @@ START_TEST(golden_files_give_their_output_or_message)
 }
 END_TEST
 
-#define KEYS_TOP "http, runtime, profiles, plugins, metrics, log, shutdown_timeout, instances"
+#define KEYS_TOP "http, runtime, profiles, plugins, flight, metrics, log, shutdown_timeout, instances"
 #define LISTEN_FORM "\"HOST:PORT\", \"[IPV6]:PORT\", \"unix:PATH\" or \"fd:NAME\""
 #define DUR_FORM ", such as \"1.5s\" (units h, m, s, ms, us, ns)"
 #define SIZE_FORM "a size from 256KiB to 64GiB, as a number of bytes or such as \"16MiB\" (units KiB, MiB, GiB), or 0"

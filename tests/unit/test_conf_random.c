@@ -419,6 +419,9 @@ static void check_same(const struct conf *a, const struct conf *b)
 	ck_assert_int_eq(a->profiles.heap_rate, b->profiles.heap_rate);
 	ck_assert(same_string(a->plugins.path, b->plugins.path));
 	ck_assert_int_eq(a->plugins.max_builds, b->plugins.max_builds);
+	ck_assert_int_eq(a->flight.cooldown, b->flight.cooldown);
+	ck_assert_int_eq(a->flight.max_bytes, b->flight.max_bytes);
+	ck_assert_int_eq(a->flight.on.stall, b->flight.on.stall);
 	ck_assert(a->plugins.require_probes == b->plugins.require_probes);
 	ck_assert_str_eq(a->log.level, b->log.level);
 	ck_assert_int_eq(a->shutdown_timeout, b->shutdown_timeout);

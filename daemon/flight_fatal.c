@@ -1,0 +1,180 @@
+/* flight_fatal.c - fatal signals and the flight recorder: the file that a signal would write to, and what others have
+ * left there.
+ *
+ * The file is made when the daemon starts, under a name of its own, and is locked and empty until a fatal signal writes
+ * to it (runtime/raw.c).  So one with something in it and without a lock is a dead process's: it gets the name of a
+ * snapshot, and another weftd makes a trace of it (convert.c), for that needs the dead one's modules, not ours.  That
+ * one is left to itself and is killed when it takes too long. */
+#include "flight.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "flight_dir.h"
+#include "gotrace_raw.h"
+
+#define LEFT_BEGINS ".flight-"
+#define LEFT_ENDS ".fatal"
+#define CONVERT_NS (60 * WEFT_SEC)
+
+static char ours[PATH_MAX];
+
+void flight_fatal_open(const char *dir)
+{
+	char name[32];
+	int fd;
+
+	snprintf(name, sizeof name, LEFT_BEGINS "%d" LEFT_ENDS, getpid());
+	fd = flight_create(dir, name);
+	if (fd < 0) {
+		log_error("flight recorder: no file for fatal signals in %s: %s", dir, weft_strerror(fd));
+		return;
+	}
+	snprintf(ours, sizeof ours, "%s/%s", dir, name);
+	weft_host_fatal_file(fd);
+}
+
+void flight_fatal_close(void)
+{
+	weft_host_fatal_file(-1);
+	if (*ours)
+		(void)unlink(ours);
+}
+
+/* --- What others left ------------------------------------------------------------------------------ */
+
+static bool is_left(const char *name)
+{
+	size_t n = strlen(name), end = sizeof LEFT_ENDS - 1;
+
+	return !strncmp(name, LEFT_BEGINS, sizeof LEFT_BEGINS - 1) && n > end && !strcmp(name + n - end, LEFT_ENDS);
+}
+
+/* When a fatal signal wrote it; 0: none did, or somebody may yet. */
+static int64_t died_at(int fd)
+{
+	_Alignas(8) char bytes[sizeof(struct weft_raw_head) + 64];
+	const struct weft_raw_head *h;
+	ssize_t n = flock(fd, LOCK_EX | LOCK_NB) == 0 ? pread(fd, bytes, sizeof bytes, 0) : -1;
+
+	h = n > 0 ? gotrace_raw_head(bytes, (size_t)n) : NULL;
+	return h ? h->real : 0;
+}
+
+/* Give it the name of a snapshot. */
+static void adopt(int dir, const char *left)
+{
+	int fd = openat(dir, left, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	char name[FLIGHT_NAME], file[FLIGHT_NAME + 8];
+	int64_t at = fd < 0 ? 0 : died_at(fd);
+
+	if (at) {
+		flight_name(name, at, "fatal");
+		snprintf(file, sizeof file, "%s.raw", name);
+		(void)renameat(dir, left, dir, file);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void adopt_all(const char *dir)
+{
+	DIR *d = opendir(dir);
+
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (is_left(e->d_name))
+			adopt(dirfd(d), e->d_name);
+	if (d)
+		closedir(d);
+}
+
+/* --- Converting -------------------------------------------------------------------------------------- */
+
+/* 0, or -Exxx: it failed, or took too long. */
+static int await(pid_t pid)
+{
+	int64_t until = now_ns() + CONVERT_NS;
+	int status;
+	pid_t rc;
+
+	while ((rc = waitpid(pid, &status, WNOHANG)) == 0 && now_ns() < until)
+		nanosleep(&(struct timespec){ .tv_nsec = 20 * WEFT_MS }, NULL);
+	if (rc == 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		return -ETIMEDOUT;
+	}
+	return rc == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+}
+
+static int run_convert(char *raw, char *trace)
+{
+	char *argv[] = { (char *)"weftd", (char *)"--convert", raw, trace, NULL };
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int rc;
+
+	if (posix_spawn_file_actions_init(&actions) != 0)
+		return -ENOMEM;
+	rc = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	if (rc == 0) /* the log is the logger's alone */
+		rc = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (rc == 0)
+		rc = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	return rc ? -rc : await(pid);
+}
+
+static int convert_one(const char *dir, const char *name)
+{
+	char raw[PATH_MAX], trace[PATH_MAX], temp[32], file[FLIGHT_NAME + 8];
+	int rc;
+
+	snprintf(raw, sizeof raw, "%s/%s.raw", dir, name);
+	snprintf(temp, sizeof temp, LEFT_BEGINS "%d.trace", getpid());
+	snprintf(trace, sizeof trace, "%s/%s", dir, temp);
+	rc = run_convert(raw, trace);
+	if (rc == 0) {
+		snprintf(file, sizeof file, "%s.trace", name);
+		rc = flight_publish(dir, temp, file);
+	}
+	snprintf(temp, sizeof temp, LEFT_BEGINS "%d.txt", getpid());
+	snprintf(file, sizeof file, "%s.txt", name);
+	if (rc == 0)
+		rc = flight_publish(dir, temp, file);
+	if (rc == 0)
+		(void)unlink(raw);
+	return rc;
+}
+
+int flight_fatal_convert(const char *dir)
+{
+	struct flight_snapshot *s = NULL;
+	int n, done = 0, rc = 0;
+
+	adopt_all(dir);
+	n = flight_list(dir, &s);
+	for (int i = 0; i < n; i++) {
+		int one = s[i].raw_bytes && !s[i].trace_bytes ? convert_one(dir, s[i].name) : 1;
+
+		if (one == 0)
+			log_notice("flight recorder: a process died of a fatal signal; see %s/%s.trace", dir,
+				   s[i].name);
+		else if (one < 0)
+			log_error("flight recorder: %s/%s.raw can't be converted: %s", dir, s[i].name,
+				  weft_strerror(one));
+		done += one == 0;
+		rc = one < 0 ? one : rc;
+	}
+	free(s);
+	return rc < 0 ? rc : done;
+}

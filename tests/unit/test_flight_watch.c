@@ -1,0 +1,119 @@
+/* test_flight_watch.c - what the flight recorder is triggered by: a limit is passed once, and only where it was. */
+#include <string.h>
+#include <unistd.h>
+
+#include "rtest.h"
+
+#include "flight.h"
+
+Suite *test_flight_watch(void);
+
+static weft_mutex mutex;
+static _Atomic bool stop;
+
+static void wants(void *arg)
+{
+	(void)arg;
+	weft_lock(&mutex);
+	weft_unlock(&mutex);
+}
+
+static void holds(void *arg)
+{
+	(void)arg;
+	weft_lock(&mutex);
+	weft_go(wants, NULL);
+	while (!stop)
+		weft_sleep(WEFT_MS);
+	weft_unlock(&mutex);
+}
+
+static void sleeps(void *arg)
+{
+	(void)arg;
+	weft_sleep(WEFT_SEC);
+}
+
+static void hogs(void *arg)
+{
+	(void)arg;
+	while (!stop)
+		;
+}
+
+/* Look till something is found, for 10 s at most. */
+static bool find(struct flight_watch *w, struct flight_found *out)
+{
+	for (int i = 0; i < 1000; i++) {
+		if (flight_watch_look(w, out))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+START_TEST(a_wait_for_a_lock_is_found_once)
+{
+	struct flight_watch *w;
+	struct flight_found found;
+
+	rtest_begin(2);
+	stop = false;
+	w = flight_watch_new(0, 50 * WEFT_MS, 0);
+	ck_assert_int_ge(flight_watch_pause(w), 10 * WEFT_MS);
+	weft_go_in(inst, holds, NULL);
+	ck_assert(find(w, &found));
+	ck_assert_int_eq(found.reason, FLIGHT_BLOCK);
+	ck_assert_ptr_nonnull(strstr(found.what, "has waited for a lock for 0."));
+	for (int i = 0; i < 10; i++) {
+		ck_assert(!flight_watch_look(w, &found));
+		usleep(10000);
+	}
+	stop = true;
+	rtest_wait_gone();
+	rtest_end();
+}
+END_TEST
+
+START_TEST(an_instance_whose_goroutine_never_pauses_is_found_and_one_that_waits_is_not)
+{
+	struct flight_watch *w;
+	struct flight_found found;
+
+	rtest_begin(2);
+	stop = false;
+	w = flight_watch_new(0, 0, 100 * WEFT_MS);
+	weft_go_in(inst, sleeps, NULL);
+	for (int i = 0; i < 30; i++) {
+		ck_assert(!flight_watch_look(w, &found));
+		usleep(10000);
+	}
+	weft_go_in(inst, hogs, NULL);
+	ck_assert(find(w, &found));
+	ck_assert_int_eq(found.reason, FLIGHT_STALL);
+	stop = true;
+	rtest_wait_gone();
+	rtest_end();
+}
+END_TEST
+
+START_TEST(nothing_is_looked_for_without_limits)
+{
+	struct flight_watch *w = flight_watch_new(0, 0, 0);
+
+	ck_assert_int_lt(flight_watch_pause(w), 0);
+}
+END_TEST
+
+Suite *test_flight_watch(void)
+{
+	Suite *s = suite_create("flight_watch");
+	TCase *t = tcase_create("flight_watch");
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_wait_for_a_lock_is_found_once);
+	tcase_add_test(t, an_instance_whose_goroutine_never_pauses_is_found_and_one_that_waits_is_not);
+	tcase_add_test(t, nothing_is_looked_for_without_limits);
+	suite_add_tcase(s, t);
+	return s;
+}
