@@ -34,6 +34,7 @@ void gotrace_free(struct gotrace *t)
 	gt_states_free(t);
 	gt_tables_free(t);
 	arena_free(&t->arena);
+	free(t->sample);
 	buf_free(&t->section);
 	buf_free(&t->out);
 	free(t);
@@ -52,6 +53,11 @@ uint64_t gotrace_repairs(const struct gotrace *t)
 uint64_t gotrace_events(const struct gotrace *t)
 {
 	return t->n_events;
+}
+
+bool gotrace_samples(const struct gotrace *t)
+{
+	return t->n_samples > 0;
 }
 
 bool gotrace_full(const struct gotrace *t)
@@ -73,13 +79,19 @@ void gotrace_take(struct gotrace *t, const struct weft_recs *recs)
 {
 	const struct weft_rec *r = recs->r, *end = r + recs->n;
 
+	t->first = r;
 	t->hole = t->begun && recs->lost > t->next;
 	while (r < end) {
 		const struct weft_rec *first = r;
-		struct gt_m *m = gt_m_get(t, r->tid);
+		struct gt_m *m;
 
 		while (r < end && r->tid == first->tid)
 			r++;
+		if (first->tid == WEFT_REC_SAMPLES) {
+			gt_samples_take(t, first, r);
+			continue;
+		}
+		m = gt_m_get(t, first->tid);
 		if (!m)
 			return;
 		/* Of who wrote nothing at first, that is what came before the start. */
@@ -191,6 +203,9 @@ int gotrace_end(struct gotrace *t, int64_t budget)
 {
 	int rc;
 
+	for (uint32_t i = 0; !t->closed && i < t->n_samples; i++)
+		if (t->sample[i].time <= t->next)
+			t->format->sample(t, &t->sample[i]);
 	if (!t->closed)
 		t->format->close(t);
 	t->closed = true;

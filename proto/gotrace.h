@@ -56,6 +56,8 @@ int64_t gotrace_next(const struct gotrace *t);
 /* Names and stacks.  1: call again; 0: the trace is complete; -ENOMEM. */
 int gotrace_end(struct gotrace *t, int64_t budget);
 
+/* Has somebody taken CPU samples?  They come late. */
+bool gotrace_samples(const struct gotrace *t);
 bool gotrace_full(const struct gotrace *t);
 /* How often something was made up to fill a hole. */
 uint64_t gotrace_repairs(const struct gotrace *t);

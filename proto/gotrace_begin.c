@@ -87,6 +87,7 @@ void gotrace_begin(struct gotrace *t, const struct weft_recs *recs)
 	gotrace_take(t, recs);
 	if (!nobody || t->failed)
 		return;
+	t->lost = recs->lost;
 	if (recs->lost > t->opts.from)
 		t->opts.from = recs->lost;
 	gt_cut(t);

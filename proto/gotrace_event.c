@@ -294,11 +294,15 @@ static void say_procs(struct gotrace *t, struct gt_m *m)
 void gt_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 {
 	say_procs(t, m);
+	gt_said_flush(t, m);
 	if (r->event == WEFT_EV_PROCS_CHANGE)
 		t->procs = (int)r->subject;
 	else if (gt_has_p_seq(r))
 		apply_p(t, m, r);
 	else if (gt_has_g_seq(r))
 		apply_g(t, m, r);
+	else
+		gt_said_apply(t, m, r);
 	say_procs(t, m);
+	gt_said_flush(t, m);
 }

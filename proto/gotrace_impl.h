@@ -21,6 +21,8 @@ enum {
 	GT_EV_STACK = 3,
 	GT_EV_STRINGS = 4,
 	GT_EV_STRING = 5,
+	GT_EV_CPU_SAMPLES = 6,
+	GT_EV_CPU_SAMPLE = 7,
 	GT_EV_FREQUENCY = 8,
 	GT_EV_PROCS_CHANGE = 9,
 	GT_EV_PROC_START = 10,
@@ -37,6 +39,13 @@ enum {
 	GT_EV_GO_SYSCALL_END = 23,
 	GT_EV_GO_SYSCALL_END_BLOCKED = 24,
 	GT_EV_GO_STATUS = 25,
+	GT_EV_HEAP_ALLOC = 37,
+	GT_EV_GO_LABEL = 39,
+	GT_EV_USER_TASK_BEGIN = 40,
+	GT_EV_USER_TASK_END = 41,
+	GT_EV_USER_REGION_BEGIN = 42,
+	GT_EV_USER_REGION_END = 43,
+	GT_EV_USER_LOG = 44,
 	GT_EV_GO_STATUS_STACK = 48,
 };
 
@@ -48,8 +57,21 @@ struct gt_m;
 struct gt_edge {
 	const struct weft_rec *seq, *own, *taken;
 };
+/* What a plugin said; strings of this file, stack of the stack table. */
+struct gt_said {
+	struct gt_said *next;
+	uint64_t task, parent;
+	uint32_t name, text, stack;
+	uint8_t event, flags; /* of the record */
+};
+struct gt_sample {
+	int64_t time, tid, p; /* p -1: none */
+	uint64_t g, stack;
+};
 struct gt_g {
-	struct gt_g *next; /* in its bucket */
+	struct gt_g *next;       /* in its bucket */
+	struct gt_said *regions; /* that are open, the innermost first */
+	struct gt_said *said;    /* in a system call: to be said when it is back */
 	uint64_t id;
 	enum gt_g_state state;
 	bool wanted;   /* events about it are written */
@@ -85,7 +107,8 @@ struct gt_m {
 	int64_t base, last;
 	/* Its records */
 	const struct weft_rec *at, *end;
-	uint64_t done; /* those below are written */
+	uint64_t done;   /* those below are written */
+	uint64_t parent; /* of the task that it is about to begin */
 };
 
 /* A frame of a stack, as a viewer gets it; an address stands for one frame. */
@@ -93,11 +116,12 @@ struct gt_frame {
 	uint64_t pc, line;
 	uint32_t func, file; /* ids of strings */
 };
-/* In this order: head, events, close, stacks, tail. */
+/* In this order: head, events, samples, close, stacks, tail. */
 struct gt_format {
 	void (*head)(struct gotrace *t);
 	/* At t->now, in m's stream; args as the format of Go has them, but the time. */
 	void (*event)(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args);
+	void (*sample)(struct gotrace *t, const struct gt_sample *s);
 	void (*close)(struct gotrace *t);                                               /* no more events */
 	void (*stack)(struct gotrace *t, uint32_t id, const struct gt_frame *f, int n); /* innermost first */
 	void (*tail)(struct gotrace *t);
@@ -114,7 +138,13 @@ struct gotrace {
 	uint64_t n_events, n_repairs, n_bytes;
 	int failed;
 	bool begun;
-	bool hole; /* between this reading and the last */
+	bool hole;                        /* between this reading and the last */
+	int64_t lost;                     /* when it began: records of up to then */
+	const struct weft_rec *first;     /* of what was taken last */
+	struct gt_said *said, *free_said; /* by threads that are no goroutines */
+	struct gt_sample *sample;
+	uint32_t n_samples, cap_samples;
+	uint64_t samples_done;
 	/* model */
 	struct gt_g **buckets, *free;
 	uint32_t n_gs, n_buckets;
@@ -174,6 +204,12 @@ void gt_infer(struct gotrace *t);
 /* gotrace_event.c */
 bool gt_ready(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
 void gt_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
+/* gotrace_said.c */
+bool gt_is_said(const struct weft_rec *r);
+void gt_said_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
+void gt_said_flush(struct gotrace *t, struct gt_m *m); /* what could not be said before */
+void gt_said_forget(struct gotrace *t, struct gt_g *g);
+void gt_samples_take(struct gotrace *t, const struct weft_rec *r, const struct weft_rec *end);
 /* gotrace_repair.c: make the model fit, then apply it, if there is still something to be said. */
 void gt_force(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
 

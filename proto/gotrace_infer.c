@@ -30,7 +30,7 @@ static uint64_t writer(const struct weft_rec *r)
 	case WEFT_EV_GO_UNBLOCK:
 		return r->tid ? r->gid : 0;
 	}
-	return 0;
+	return r->tid > 0 && gt_is_said(r) ? r->gid : 0;
 }
 
 static bool takes(const struct weft_rec *r)
@@ -48,13 +48,22 @@ static bool is_before(uint32_t seq, int counts, uint32_t last)
 	return d < 0 || (d == 0 && counts);
 }
 
+/* Was its P taken on the far side, after it wrote r? */
+static bool precedes_taking(const struct gotrace *t, const struct weft_rec *r)
+{
+	uint64_t id = gt_has_g_seq(r) ? r->subject : writer(r);
+	const struct gt_g *g = id ? gt_g_find(t, id) : NULL;
+
+	return g && g->far.taken && r->time < g->far.taken->time;
+}
+
 /* Has r an effect on the far side already? */
 static bool crosses(struct gotrace *t, const struct weft_rec *r)
 {
 	const struct gt_g *g = gt_has_g_seq(r) ? gt_g_find(t, r->subject) : NULL;
 	const struct gt_p *p = gt_has_p_seq(r) && r->pid < GT_P_MAX ? t->p[r->pid] : NULL;
 
-	if (g && g->far.seq && is_before(r->seq, gt_g_counts(r), g->far.seq->seq))
+	if (precedes_taking(t, r) || (g && g->far.seq && is_before(r->seq, gt_g_counts(r), g->far.seq->seq)))
 		return true;
 	return p && p->far.seq && is_before(r->seq, gt_p_counts(r) != 0, p->far.seq->seq);
 }
@@ -193,7 +202,7 @@ static enum gt_g_state state_after(const struct weft_rec *r)
 /* Is what came after r there to be read, too? */
 static bool is_recent(const struct gotrace *t, const struct weft_rec *r)
 {
-	return r && r->time >= t->opts.from - GOTRACE_BEFORE / 2;
+	return r && r->time >= t->opts.from - GOTRACE_BEFORE / 2 && r->time > t->lost;
 }
 
 /* The last of each goroutine says what it was left in, better than who looked at it: he may have come between the
@@ -206,7 +215,7 @@ static void infer_far_g(struct gotrace *t, struct gt_g *g)
 		r = g->far.taken;
 	if (!is_recent(t, r))
 		return;
-	g->state = r == g->far.own && r->event == WEFT_EV_GO_UNBLOCK ? GT_G_RUNNING : state_after(r);
+	g->state = r == g->far.own && !gt_has_p_seq(r) ? GT_G_RUNNING : state_after(r);
 	g->tid = r->tid ? r->tid : g->tid;
 	if (g->wanted && r->event == WEFT_EV_GO_BLOCK && r->stack)
 		g->stack = (uint32_t)gt_stack_id(t, r->stack);

@@ -15,6 +15,7 @@
 
 #define SECOND INT64_C(1000000000)
 #define LATE (SECOND / 50)
+#define LATE_SAMPLES (SECOND / 2)
 
 struct gotrace_live {
 	struct gotrace *t;
@@ -180,7 +181,8 @@ static int run(struct gotrace_live *l, int64_t budget)
 		return rc < 0 ? rc : GOTRACE_LIVE_MORE;
 	weft_recs_free(l->recs);
 	l->recs = NULL;
-	if (l->until < l->end && !gotrace_full(l->t))
+	if (!gotrace_full(l->t) &&
+	    (l->until < l->end || (gotrace_samples(l->t) && clock_now() < l->end + LATE_SAMPLES)))
 		return GOTRACE_LIVE_WAIT;
 	l->phase = ENDS;
 	return GOTRACE_LIVE_MORE;

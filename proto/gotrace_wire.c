@@ -50,9 +50,13 @@ static void batch(struct gotrace *t, int64_t tid, int64_t base, struct buf *payl
 
 /* How many arguments each has, beside the time. */
 static const uint8_t arity[64] = {
-	[GT_EV_PROCS_CHANGE] = 2, [GT_EV_PROC_START] = 2, [GT_EV_PROC_STEAL] = 3,       [GT_EV_PROC_STATUS] = 2,
-	[GT_EV_GO_CREATE] = 3,    [GT_EV_GO_START] = 2,   [GT_EV_GO_STOP] = 2,          [GT_EV_GO_BLOCK] = 2,
-	[GT_EV_GO_UNBLOCK] = 3,   [GT_EV_GO_STATUS] = 3,  [GT_EV_GO_SYSCALL_BEGIN] = 2, [GT_EV_GO_STATUS_STACK] = 4,
+	[GT_EV_PROCS_CHANGE] = 2,      [GT_EV_PROC_START] = 2,      [GT_EV_PROC_STEAL] = 3,
+	[GT_EV_PROC_STATUS] = 2,       [GT_EV_GO_CREATE] = 3,       [GT_EV_GO_START] = 2,
+	[GT_EV_GO_STOP] = 2,           [GT_EV_GO_BLOCK] = 2,        [GT_EV_HEAP_ALLOC] = 1,
+	[GT_EV_GO_LABEL] = 1,          [GT_EV_USER_TASK_BEGIN] = 4, [GT_EV_USER_TASK_END] = 2,
+	[GT_EV_USER_REGION_BEGIN] = 3, [GT_EV_USER_REGION_END] = 3, [GT_EV_USER_LOG] = 4,
+	[GT_EV_GO_UNBLOCK] = 3,        [GT_EV_GO_STATUS] = 3,       [GT_EV_GO_SYSCALL_BEGIN] = 2,
+	[GT_EV_GO_STATUS_STACK] = 4,
 };
 
 static void event(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args)
@@ -90,8 +94,23 @@ void gt_flush(struct gotrace *t, struct gt_m *m)
 	buf_free(&m->b);
 }
 
+static void sample(struct gotrace *t, const struct gt_sample *s)
+{
+	section_of(t, GT_EV_CPU_SAMPLES);
+	byte(&t->section, GT_EV_CPU_SAMPLE);
+	gt_varint(&t->section, (uint64_t)s->time);
+	gt_varint(&t->section, (uint64_t)s->tid);
+	gt_varint(&t->section, (uint64_t)s->p);
+	gt_varint(&t->section, s->g);
+	gt_varint(&t->section, s->stack);
+	if (t->section.len >= SECTION_STACK)
+		gt_section(t);
+}
+
 static void close(struct gotrace *t)
 {
+	if (t->section.len)
+		gt_section(t);
 	for (uint32_t i = 0; i < t->n_ms; i++)
 		gt_flush(t, t->m[i]);
 	byte(&t->section, GT_EV_FREQUENCY);
@@ -135,4 +154,4 @@ static void tail(struct gotrace *t)
 		gt_section(t);
 }
 
-const struct gt_format gt_format_go = { head, event, close, stack, tail };
+const struct gt_format gt_format_go = { head, event, sample, close, stack, tail };

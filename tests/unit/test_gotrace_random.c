@@ -324,12 +324,14 @@ static uint64_t flight_random(uint64_t seed, int one_in)
 	for (int i = below(2000); i >= 0; i--)
 		step();
 	from = sim.now;
-	for (int i = below(3000); i > 0; i--)
+	for (int i = below(6000); i > 0; i--)
 		step();
 	until = sim.now;
 	past = readings(from - GOTRACE_BEFORE, one_in);
-	if (below(2))
-		lose(past, from + below(2000) * STEP);
+	if (below(2) && until > from)
+		lose(past, from + below((int)(until - from)) - EARLY - GOTRACE_BEFORE);
+	if (past->lost && from < past->lost + GOTRACE_BEFORE) /* as gotrace_live.c does */
+		from = past->lost + GOTRACE_BEFORE;
 	t = gotrace_new(&(struct gotrace_opts){ .from = from, .host = 999 });
 	for (int g = 1; g <= sim.n_g; g++) {
 		see_g(t, g);
