@@ -26,6 +26,8 @@ void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w)
 	g->instance = w->instance;
 	g->wanted = passes(t, w);
 	g->tid = w->tid;
+	if (w->labels.n)
+		gt_said_labels(t, g, gt_labels(t, &w->labels));
 	if (g->wanted) /* where it stood at the start is known if it has stood there ever since */
 		g->stack = (uint32_t)(w->since <= t->opts.from ? gt_stack_pcs(t, w) : gt_stack_start(t, w->start));
 }

@@ -184,6 +184,8 @@ static void go_create(struct gotrace *t, struct gt_m *m, const struct weft_rec *
 	g->known = true;
 	if (g->wanted)
 		GT_EVENT(t, m, GT_EV_GO_CREATE, g->id, gt_stack_start(t, r->gid), gt_stack_id(t, r->stack));
+	if (m->g) /* inherited */
+		gt_said_labels(t, g, m->g->label);
 }
 
 static void go_start(struct gotrace *t, struct gt_m *m, struct gt_g *g)

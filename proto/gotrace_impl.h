@@ -70,6 +70,7 @@ struct gt_sample {
 };
 struct gt_g {
 	struct gt_g *next;       /* in its bucket */
+	uint32_t label;          /* string; 0: none */
 	struct gt_said *regions; /* that are open, the innermost first */
 	struct gt_said *said;    /* in a system call: to be said when it is back */
 	uint64_t id;
@@ -209,6 +210,9 @@ bool gt_is_said(const struct weft_rec *r);
 void gt_said_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
 void gt_said_flush(struct gotrace *t, struct gt_m *m); /* what could not be said before */
 void gt_said_forget(struct gotrace *t, struct gt_g *g);
+/* It has labels from the start, and says so when it first runs. */
+void gt_said_labels(struct gotrace *t, struct gt_g *g, uint32_t label);
+uint32_t gt_labels(struct gotrace *t, const struct weft_labels *labels); /* a string */
 void gt_samples_take(struct gotrace *t, const struct weft_rec *r, const struct weft_rec *end);
 /* gotrace_repair.c: make the model fit, then apply it, if there is still something to be said. */
 void gt_force(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);

@@ -155,21 +155,32 @@ static uint32_t text_of(struct gotrace *t, const struct weft_rec *r)
 	return weft_rec_text(t->first, r, text, sizeof text) < 0 ? 0 : gt_string(t, text);
 }
 
+uint32_t gt_labels(struct gotrace *t, const struct weft_labels *labels)
+{
+	char text[LABELS_TEXT] = "";
+	size_t at = 0;
+
+	for (int i = 0; i < labels->n && at < sizeof text; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s%s=%s", i ? ", " : "", labels->l[i].key,
+				       labels->l[i].value);
+	return gt_string(t, text);
+}
+
+void gt_said_labels(struct gotrace *t, struct gt_g *g, uint32_t label)
+{
+	g->label = label;
+	if (g->wanted && label)
+		put_last(t, &g->said, &(struct gt_said){ .event = WEFT_EV_LABELS, .text = label });
+}
+
 /* As the record has it, or as the set is still known. */
 static uint32_t labels_of(struct gotrace *t, const struct weft_rec *r)
 {
 	struct weft_labels labels;
-	char text[LABELS_TEXT] = "";
-	size_t at = 0;
 
 	if (r->flags)
 		return text_of(t, r);
-	if (!weft_read_labels(r->subject, r->stack, &labels))
-		return 0;
-	for (int i = 0; i < labels.n && at < sizeof text; i++)
-		at += (size_t)snprintf(text + at, sizeof text - at, "%s%s=%s", i ? ", " : "", labels.l[i].key,
-				       labels.l[i].value);
-	return gt_string(t, text);
+	return weft_read_labels(r->subject, r->stack, &labels) ? gt_labels(t, &labels) : 0;
 }
 
 static struct gt_said said_of(struct gotrace *t, const struct gt_m *m, const struct weft_rec *r)
@@ -218,6 +229,8 @@ void gt_said_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 	if (!gt_is_said(r) || (r->gid && (!g || !g->wanted)))
 		return;
 	s = said_of(t, m, r);
+	if (g && r->event == WEFT_EV_LABELS)
+		g->label = s.text;
 	if (!g)
 		put_last(t, &t->said, &s);
 	else if (may_say(g->m) && !g->said)

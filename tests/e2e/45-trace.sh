@@ -36,6 +36,8 @@ go tool trace -pprof=sync "$T/trace" 2>/dev/null >"$T/sync.pb" && pprof -top "$T
 has "waits for locks by what was called" "$T/sync" 'weft_lock$'
 has "a sleep is called that" "$T/trace.txt" 'Reason="sleep"'
 has "children are made and end" "$T/trace.txt" 'NotExist->Runnable'
+has "labels are told" "$T/trace.txt" 'kind=tasks'
+has "and memory in use" "$T/trace.txt" 'Metric .*heap'
 has "who says nothing is there from the start" "$T/trace.txt" 'traced_silent'
 
 # Four at once, short and long, with whatever there is to choose.
@@ -76,8 +78,15 @@ page '/io?raw=1' .
 page '/block?raw=1' .
 page '/syscall?raw=1' .
 page '/sched?raw=1' .
-page /usertasks 'Tasks'
-page /userregions 'Regions'
+page /usertasks 'traced_request'
+page '/usertask?type=traced_request' 'one of 2'
+page '/usertask?type=traced_part' 'two, in a section'
+TASK=$(sed -nE 's/.*focustask=([0-9]+).*/\1/p' "$T/page" | head -n 1)
+page "/jsontrace?focustask=$TASK" 'traced_part'
+page /userregions 'traced_inner'
+page '/userregion?type=traced_outer' 'traced_outer'
+page "/jsontrace?goid=$(sed -nE 's/.*GoID=([0-9]+) .*Reason="network".*/\1/p' "$T/trace.txt" | head -n 1)" 'traced_reader'
+for kind in io block syscall sched; do page "/region$kind?raw=1&type=traced_outer" .; done
 page /mmu 'MMU'
 page '/mmu?mode=plot&flags=stw' 'curve'
 weftd_stop TERM

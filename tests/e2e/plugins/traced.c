@@ -1,4 +1,5 @@
 /* traced.c - waits whose lengths are known, for the execution trace: each goes on for as long as the instance. */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <weft.h>
@@ -59,6 +60,32 @@ __attribute__((noinline)) static void traced_parent(void *arg)
 		weft_go(traced_child, NULL);
 }
 
+/* A task with one below it, 3 ms each in a region, one of them in a section; memory that comes and goes. */
+__attribute__((noinline)) static void traced_tasks(void *arg)
+{
+	void *held = NULL;
+
+	(void)arg;
+	weft_label_push("kind", "tasks");
+	while (weft_sleep(5 * WEFT_MS) == 0) {
+		free(held);
+		held = malloc(2 << 20);
+		WEFT_TASK("traced_request")
+			WEFT_REGION("traced_outer") {
+				weft_trace_log("step", "one of %d", 2);
+				weft_sleep(3 * WEFT_MS);
+				WEFT_TASK("traced_part")
+					WEFT_REGION("traced_inner")
+						WEFT_BLOCKING
+						{
+							weft_trace_log("step", "two, in a section");
+							usleep(3000);
+						}
+			}
+	}
+	free(held);
+}
+
 /* It says nothing at all: in every window from end to end. */
 __attribute__((noinline)) static void traced_silent(void *arg)
 {
@@ -71,8 +98,8 @@ __attribute__((noinline)) static void traced_silent(void *arg)
 
 static int traced_run(void *state)
 {
-	static const weft_fn fns[] = { traced_sleeper, traced_writer, traced_reader,
-				       traced_section, traced_parent, traced_silent };
+	static const weft_fn fns[] = { traced_sleeper, traced_writer, traced_reader, traced_section,
+				       traced_parent,  traced_tasks,  traced_silent };
 	struct traced *t = state;
 	int rc = pipe(t->pipe) < 0 ? -errno : 0;
 
