@@ -1,7 +1,7 @@
 /* flight.c - the flight recorder's thread: waits for a trigger, takes a snapshot, looks around.
  *
  *	SIGUSR2's handler     -> asked, event_fd
- *	anybody               -> pending (one at a time; more are counted as suppressed), event_fd
+ *	anybody               -> pending (one of each reason; more are counted as suppressed), event_fd
  *	the thread            -> its own looks (flight_watch.c)
  *
  * A snapshot is the trace of the last seconds and the goroutines of that moment: the rings are read first, then the
@@ -43,8 +43,8 @@ static struct {
 	_Atomic uint64_t taken[FLIGHT_REASON_N], errors, suppressed;
 	pthread_mutex_t lock;
 	/* under lock */
-	bool pending;
-	struct flight_found due;
+	bool pending[FLIGHT_REASON_N];
+	struct flight_found due[FLIGHT_REASON_N];
 	int64_t last; /* snapshot; 0: none yet */
 } flight = { .event_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -67,15 +67,21 @@ bool flight_signal(void)
 	return true;
 }
 
+/* Under lock. */
+static bool cools_down(void)
+{
+	return flight.last && now_ns() - flight.last < flight.conf->flight.cooldown;
+}
+
 static void trigger(const struct flight_found *found)
 {
 	bool taken;
 
 	pthread_mutex_lock(&flight.lock);
-	taken = !flight.pending && (!flight.last || now_ns() - flight.last >= flight.conf->flight.cooldown);
+	taken = !flight.pending[found->reason] && !cools_down();
 	if (taken) {
-		flight.due = *found;
-		flight.pending = true;
+		flight.due[found->reason] = *found;
+		flight.pending[found->reason] = true;
 	}
 	pthread_mutex_unlock(&flight.lock);
 	if (taken)
@@ -97,6 +103,21 @@ void flight_trigger(enum flight_reason reason, const char *fmt, ...)
 	trigger(&found);
 }
 
+/* The next one that is due, under lock; in the cool-down they are dropped. */
+static bool next_pending(struct flight_found *out)
+{
+	for (int r = 0; r < FLIGHT_REASON_N; r++) {
+		if (!flight.pending[r])
+			continue;
+		flight.pending[r] = false;
+		*out = flight.due[r];
+		if (!cools_down())
+			return true;
+		atomic_fetch_add(&flight.suppressed, 1);
+	}
+	return false;
+}
+
 /* What is to be taken now. */
 static bool take_due(struct flight_found *out)
 {
@@ -104,11 +125,7 @@ static bool take_due(struct flight_found *out)
 
 	*out = (struct flight_found){ FLIGHT_SIGNAL, "SIGUSR2" };
 	pthread_mutex_lock(&flight.lock);
-	if (!due && flight.pending) {
-		*out = flight.due;
-		due = true;
-		flight.pending = false;
-	}
+	due = due || next_pending(out);
 	if (due)
 		flight.last = now_ns();
 	pthread_mutex_unlock(&flight.lock);
@@ -214,10 +231,12 @@ static void take(const struct flight_found *found)
 
 static void look(void)
 {
-	struct flight_found found;
+	static struct flight_found found[FLIGHT_REASON_N];
+	unsigned which = flight_watch_look(flight.watch, found);
 
-	if (flight_watch_look(flight.watch, &found))
-		trigger(&found);
+	for (int r = 0; r < FLIGHT_REASON_N; r++)
+		if (which & 1u << r)
+			trigger(&found[r]);
 }
 
 /* What was left by earlier processes; then, when none of that is mistaken for ours, our own. */
@@ -280,8 +299,10 @@ static int start(void)
 	flight.watch = flight_watch_new(flight.conf->flight.on.runq_wait, flight.conf->flight.on.block,
 					flight.conf->flight.on.stall);
 	flight.event_fd = flight.watch ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
-	if (flight.event_fd < 0)
+	if (flight.event_fd < 0) {
+		flight_watch_free(flight.watch);
 		return -ENOMEM;
+	}
 	return -pthread_create(&thread, NULL, flight_main, NULL);
 }
 

@@ -67,8 +67,10 @@ int convert_file(const char *path, const char *out, char *err, size_t cap);
 
 struct flight_watch;
 struct flight_watch *flight_watch_new(int64_t runq_wait, int64_t block, int64_t stall); /* NULL: no memory */
+void flight_watch_free(struct flight_watch *w);
 /* Until the next look; below 0: there is nothing to look for. */
 int64_t flight_watch_pause(const struct flight_watch *w);
-bool flight_watch_look(struct flight_watch *w, struct flight_found *out);
+/* What has passed its limit: by reason, of each the one that lasts longest.  A bit for each reason that was found. */
+unsigned flight_watch_look(struct flight_watch *w, struct flight_found out[FLIGHT_REASON_N]);
 
 #endif

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -26,7 +27,11 @@
 #define LEFT_ENDS ".fatal"
 #define CONVERT_NS (60 * WEFT_SEC)
 
-static char ours[PATH_MAX];
+static struct {
+	pthread_mutex_t lock;
+	char path[PATH_MAX]; /* "": there is none */
+	bool over;           /* the daemon ends: none is to be made */
+} ours = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void flight_fatal_open(const char *dir)
 {
@@ -34,20 +39,25 @@ void flight_fatal_open(const char *dir)
 	int fd;
 
 	snprintf(name, sizeof name, LEFT_BEGINS "%d" LEFT_ENDS, getpid());
-	fd = flight_create(dir, name);
-	if (fd < 0) {
+	pthread_mutex_lock(&ours.lock);
+	fd = ours.over ? -ESHUTDOWN : flight_create(dir, name);
+	if (fd >= 0) {
+		snprintf(ours.path, sizeof ours.path, "%s/%s", dir, name);
+		weft_host_fatal_file(fd);
+	} else if (!ours.over) {
 		log_error("flight recorder: no file for fatal signals in %s: %s", dir, weft_strerror(fd));
-		return;
 	}
-	snprintf(ours, sizeof ours, "%s/%s", dir, name);
-	weft_host_fatal_file(fd);
+	pthread_mutex_unlock(&ours.lock);
 }
 
 void flight_fatal_close(void)
 {
+	pthread_mutex_lock(&ours.lock);
+	ours.over = true;
 	weft_host_fatal_file(-1);
-	if (*ours)
-		(void)unlink(ours);
+	if (*ours.path)
+		(void)unlink(ours.path);
+	pthread_mutex_unlock(&ours.lock);
 }
 
 /* --- What others left ------------------------------------------------------------------------------ */

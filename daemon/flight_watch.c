@@ -37,6 +37,15 @@ struct flight_watch *flight_watch_new(int64_t runq_wait, int64_t block, int64_t 
 	return w;
 }
 
+void flight_watch_free(struct flight_watch *w)
+{
+	if (!w)
+		return;
+	free(w->g);
+	free(w->of);
+	free(w);
+}
+
 static int64_t least(int64_t a, int64_t b)
 {
 	return !a || (b && b < a) ? b : a;
@@ -121,9 +130,9 @@ static void count(struct flight_watch *w, const struct weft_sched_g *g)
 		of->active = g;
 }
 
-static bool stalled(struct flight_watch *w, int64_t now, struct flight_found *out)
+static unsigned stalled(struct flight_watch *w, int64_t now, struct flight_found *out)
 {
-	bool found = false;
+	unsigned found = 0;
 
 	for (size_t i = 0; i < w->n_of; i++) {
 		const struct of_instance *of = &w->of[i];
@@ -133,7 +142,7 @@ static bool stalled(struct flight_watch *w, int64_t now, struct flight_found *ou
 			    of->active->status == WEFT_G_RUNNABLE ? "gets no processor, and no other has moved for"
 								  : "runs on, and no other has moved for",
 			    now - of->newest);
-			found = true;
+			found = 1u << FLIGHT_STALL;
 		}
 	}
 	if (w->n_of)
@@ -141,28 +150,35 @@ static bool stalled(struct flight_watch *w, int64_t now, struct flight_found *ou
 	return found;
 }
 
-bool flight_watch_look(struct flight_watch *w, struct flight_found *out)
+/* Has g passed a limit of its own?  FLIGHT_REASON_N: no. */
+static enum flight_reason late(const struct flight_watch *w, const struct weft_sched_g *g, int64_t now)
 {
-	int64_t now = now_ns(), longest = 0;
+	if (g->status == WEFT_G_RUNNABLE && passed(w, g->since, w->runq_wait, now))
+		return FLIGHT_RUNQ;
+	if (g->status == WEFT_G_WAITING && passed(w, g->since, w->block, now) && is_lock(g->reason))
+		return FLIGHT_BLOCK;
+	return FLIGHT_REASON_N;
+}
+
+unsigned flight_watch_look(struct flight_watch *w, struct flight_found out[FLIGHT_REASON_N])
+{
+	int64_t now = now_ns(), longest[FLIGHT_REASON_N] = { 0 };
 	size_t n = read_all(w);
-	bool found;
+	unsigned found = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct weft_sched_g *g = &w->g[i];
-		int64_t lasts = now - g->since;
+		enum flight_reason r = late(w, g, now);
 
 		count(w, g);
-		if (lasts <= longest)
+		if (r == FLIGHT_REASON_N || now - g->since <= longest[r])
 			continue;
-		if (g->status == WEFT_G_RUNNABLE && passed(w, g->since, w->runq_wait, now))
-			say(out, FLIGHT_RUNQ, g, "could run, but had to wait for", lasts);
-		else if (g->status == WEFT_G_WAITING && passed(w, g->since, w->block, now) && is_lock(g->reason))
-			say(out, FLIGHT_BLOCK, g, "has waited for a lock for", lasts);
-		else
-			continue;
-		longest = lasts;
+		longest[r] = now - g->since;
+		say(&out[r], r, g, r == FLIGHT_RUNQ ? "could run, but had to wait for" : "has waited for a lock for",
+		    longest[r]);
+		found |= 1u << r;
 	}
-	found = stalled(w, now, out) || longest > 0;
+	found |= stalled(w, now, &out[FLIGHT_STALL]);
 	w->last = now;
 	w->took = now_ns() - now;
 	return found;

@@ -29,7 +29,7 @@
 /* The end after the deadline, in all less than a second. */
 #define REPORT_NS (550 * WEFT_MS)
 #define HTTP_STOP_NS (150 * WEFT_MS)
-#define TRACE_NS (300 * WEFT_MS) /* that a trace may take to become whole, unless there was a report */
+#define TRACE_NS (300 * WEFT_MS) /* that a trace has at least to become whole, unless there was a report */
 #define STDIO_NS (100 * WEFT_MS)
 #define LOG_NS (100 * WEFT_MS)
 
@@ -411,6 +411,16 @@ static void read_debug(struct weftd *d)
 		inittrace_start();
 }
 
+/* What is left of the time to stop. */
+static int64_t trace_limit(const struct weftd *d)
+{
+	int64_t left = d->drain_began + d->conf->shutdown_timeout - now_ns();
+
+	if (d->reporting)
+		return 0;
+	return left > TRACE_NS ? left : TRACE_NS;
+}
+
 int weftd_run(struct weftd *d, const struct weft_host_opts *host)
 {
 	int rc;
@@ -430,7 +440,7 @@ int weftd_run(struct weftd *d, const struct weft_host_opts *host)
 		loop_run(d->loop);
 		log_notice("stopped, exit status %d", d->exit_code);
 	}
-	trace_api_end(d->reporting ? 0 : TRACE_NS);
+	trace_api_end(trace_limit(d));
 	flight_fatal_close();
 	flush_stdio();
 	logger_flush(LOG_NS);

@@ -138,9 +138,8 @@ void trace_api_end(int64_t limit)
 	if (writing) {
 		atomic_store(&writing->stop, true);
 		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += limit;
-		until.tv_sec += until.tv_nsec / WEFT_SEC;
-		until.tv_nsec %= WEFT_SEC;
+		until.tv_sec += limit / WEFT_SEC + (until.tv_nsec + limit % WEFT_SEC) / WEFT_SEC;
+		until.tv_nsec = (until.tv_nsec + limit % WEFT_SEC) % WEFT_SEC;
 		if (pthread_timedjoin_np(writing->thread, NULL, &until) == 0) {
 			drop(writing);
 			writing = NULL;

@@ -94,7 +94,7 @@ int buf_write(struct buf *b, int fd)
 
 		if (n >= 0)
 			done += (size_t)n;
-		else if (errno == EAGAIN) /* sockets of weft's own don't block */
+		else if (errno == EAGAIN) /* one that does not block: sockets of weft's own are */
 			(void)poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
 		else if (errno != EINTR)
 			return -errno;

@@ -11,7 +11,7 @@ struct rt_host_job {
 	const char *text; /* or NULL */
 	int fd;           /* below 0: none */
 	int64_t arg;
-	struct weft_inst *inst; /* of the goroutine that asks, where that matters, or NULL */
+	struct weft_inst *inst; /* of the goroutine that asks, or NULL */
 };
 
 /* Copy `what`, its descriptor and text too, and have it done.  What call() returns; -ECANCELED: it is done

@@ -13,7 +13,7 @@
 #define PATIENCE (2 * WEFT_SEC)
 #define THREADS_MAX 1024
 
-static int raw_fd = -1;
+static _Atomic int raw_fd = -1; /* changed by the host */
 
 static struct {
 	int64_t until;
@@ -35,7 +35,7 @@ static struct {
 
 void weft_host_fatal_file(int fd)
 {
-	raw_fd = fd;
+	st(&raw_fd, fd);
 }
 
 RT_NOSAN static void flush(void)
@@ -43,7 +43,7 @@ RT_NOSAN static void flush(void)
 	size_t done = 0;
 
 	while (done < out.n && !out.failed) {
-		long n = rt_sys_write(raw_fd, out.buf + done, out.n - done);
+		long n = rt_sys_write(ld(&raw_fd), out.buf + done, out.n - done);
 
 		if (n > 0)
 			done += (size_t)n;
@@ -204,7 +204,7 @@ RT_NOSAN int rt_raw_write(int signo, const char *what)
 	const struct rt_chunk *chunks = rt_rec_chunks(&n_chunks);
 	int64_t lost;
 
-	if (raw_fd < 0)
+	if (ld(&raw_fd) < 0)
 		return -1;
 	out.until = rt_now() + PATIENCE;
 	out.failed = false;
@@ -221,5 +221,5 @@ RT_NOSAN int rt_raw_write(int signo, const char *what)
 	put_section(WEFT_RAW_END, &lost, sizeof lost);
 	put(&text, sizeof text);
 	flush();
-	return out.failed ? -1 : raw_fd;
+	return out.failed ? -1 : ld(&raw_fd);
 }

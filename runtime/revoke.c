@@ -54,7 +54,7 @@ static void take(struct m *m, struct p *p, enum rt_lost lost)
 	st_rel(&m->own, RT_NO_P); /* pairs with the acquire in rt_enter_slow() */
 }
 
-static struct p *revoke(struct m *m, enum rt_lost lost, uint32_t stack, struct rt_blocked *blocked)
+static struct p *take_p(struct m *m, enum rt_lost lost, uint32_t stack, struct rt_blocked *blocked)
 {
 	struct p *p;
 	struct g *g;
@@ -73,12 +73,12 @@ static struct p *revoke(struct m *m, enum rt_lost lost, uint32_t stack, struct r
 
 struct p *rt_revoke(struct m *m, enum rt_lost lost, uint32_t stack)
 {
-	return revoke(m, lost, stack, NULL);
+	return take_p(m, lost, stack, NULL);
 }
 
 struct p *rt_revoke_blocked(struct m *m, uint32_t stack, struct rt_blocked *entry)
 {
-	return revoke(m, RT_LOST_BLOCKED, stack, entry);
+	return take_p(m, RT_LOST_BLOCKED, stack, entry);
 }
 
 struct p *rt_retake(struct m *m)

@@ -6,9 +6,9 @@
 
 #include "rt.h"
 
-static int index_of(const struct m *m)
+RT_NOSAN static int index_of(const struct m *m)
 {
-	return m ? (int)m->index : -1;
+	return m ? (int)*(const volatile uint32_t *)&m->index : -1;
 }
 
 RT_NOSAN static bool is_spinning(const struct m *m)

@@ -19,7 +19,7 @@ void *rt_map(size_t bytes)
  * lands there would race with the last one. */
 void rt_unmap(void *p, size_t bytes)
 {
-	(void)munmap(p, bytes);
+	(void)munmap(p, (bytes + RT_PAGE - 1) & ~(size_t)(RT_PAGE - 1)); /* the end of the last page goes as well */
 }
 
 void *rt_remap(void *old, size_t old_bytes, size_t bytes)

@@ -599,7 +599,8 @@ int64_t weft_profile_mutex_fraction(int64_t n);
  * them, beside any number of requests.  The file is made anew, for its owner and group alone; a path that is not
  * absolute begins where the daemon was started.  The goroutine waits meanwhile.  None needs a P; any thread.
  *
- * start: from now on until stop; one at a time, whoever began it.  -EBUSY: one is being written.
+ * start: from now on until stop; one at a time, whoever began it, whose end does not end it.  -EBUSY: one is being
+ * written.
  * stop: returns when the file is whole.  -EINVAL: none was started.  What write(2) failed with, also before.
  * snapshot: of the last ns nanoseconds, or as far back as runtime.recorder.memory reaches; 0: flight.seconds.  Returns
  * when the file is whole.

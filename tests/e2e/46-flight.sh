@@ -61,7 +61,7 @@ kill -USR2 "$PID"
 snapshot signal 'traced_reader'
 get /debug/flight/
 has "the index lists it" "$BODY" "<td>signal</td><td>SIGUSR2</td>.*${FILE##*/}"
-has "and the others" "$BODY" 'goroutine [0-9]+ of instance block has waited for a lock for 0.[3-9]'
+has "and the others" "$BODY" 'goroutine [0-9]+ of instance block has waited for a lock for [0-9.]+ s<'
 get "/debug/flight/${FILE##*/}"
 check "the trace can be fetched" cmp "$BODY" "$FILE"
 get "/debug/flight/$(basename "$FILE" .trace).txt"
@@ -119,7 +119,7 @@ rm -r "$STATE"
 crash=$(jq -n --arg state "$STATE" --argjson crash "$(flown crash)" '{ flight: { directory: $state },
 	instances: [ { name: "traced", plugin: "traced.so" }, $crash ] }')
 config "$crash"
-weftd_start
+weftd_spawn
 weftd_exit 20
 eq "the plugin's fault ends the daemon" "$STATUS" 139
 LEFT=$(find "$STATE" -name '.flight-*.fatal' -size +10k)
