@@ -306,7 +306,7 @@ int64_t rt_tsc_to_ns(uint64_t tsc); /* CLOCK_MONOTONIC of a recent rt_tsc() */
 uint64_t rt_ns_to_tsc(int64_t ns);
 uint64_t rt_ns_span_tsc(int64_t ns);
 void rt_clock_start(void);
-void rt_clock_tune(void); /* sysmon, each second */
+void rt_clock_tune(void);                                        /* sysmon, each second */
 void rt_clock_scale(uint64_t *tsc, int64_t *ns, uint64_t *mult); /* rt_tsc_to_ns() for others; sig */
 
 /* --- Sema (sema.c): waiting by address, under every blocking primitive --- */

@@ -46,7 +46,7 @@ int rt_unwind(struct rt_regs regs, uintptr_t lo, uintptr_t hi, uint64_t *pc, int
 /* stacktab.c: frames -> id, append-only, lock-free, bounded; 0 when full (counted). sig */
 int rt_stacktab_start(void);
 uint32_t rt_stack_intern(const uint64_t *pc, int n);
-uint32_t rt_stack_ids(void); /* all in use are below; sig */
+uint32_t rt_stack_ids(void);                         /* all in use are below; sig */
 void rt_text_bounds(uint64_t *start, uint64_t *end); /* of the runtime's code */
 /* The current goroutine's stack from its caller's frame, by frame pointers if they end at the entry
  * trampoline, else by table. */

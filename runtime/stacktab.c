@@ -18,7 +18,8 @@
 
 #include "sys.h"
 
-#define IDS (1u << 17)
+#define ID_BITS 17
+#define IDS (UINT32_C(1) << ID_BITS)
 #define SLOTS (2 * IDS)            /* never more than half full */
 #define WORDS (UINT32_C(64) << 17) /* 64 MiB */
 
@@ -26,8 +27,6 @@
  * Stacks that take turns in a full set are walked and looked up again each time, for some hundred instructions more,
  * and which those are follows from addresses; so sets are many and wide enough that it hardly comes about. */
 #define WAYS 4u
-#define ID_BITS 17
-_Static_assert(IDS == 1u << ID_BITS, "an id fits its place");
 
 static struct {
 	_Atomic uint64_t *slots;

@@ -59,8 +59,8 @@ struct weft_host_opts {
 	int (*cpu_stop)(void *user, int fd);
 	/* The instance that began a profile has ended: so does the profile, if it still runs.  Must not wait. */
 	void (*cpu_end)(void *user, uint32_t instance);
-	/* For weft_trace_start(), weft_trace_stop() and weft_flight_snapshot(), likewise: into a new file at path; ns 0 is
-	 * the embedder's own length. */
+	/* For weft_trace_start(), weft_trace_stop() and weft_flight_snapshot(), likewise: into a new file at path; ns 0
+	 * is the embedder's own length. */
 	int (*trace_start)(void *user, const char *path);
 	int (*trace_stop)(void *user);
 	int (*flight)(void *user, const char *path, int64_t ns);
