@@ -11,6 +11,8 @@
  * belong to the task until it is back.  A session that is cancelled meanwhile leaves the list at once and
  * is freed when the task is back.
  *
+ * Traces hold the sampler at the default rate: the samples that they show are drained with all others.
+ *
  * One session may be no request's but that of profile_cpu.c: its window ends when that says so, and at the longest
  * that a request may ask for. */
 #include "server.h"
@@ -48,6 +50,7 @@ struct cpu {
 	struct session_list open;
 	int n_open;
 	struct session *file; /* of profile_cpu.c, in the list; or NULL */
+	int held;             /* by traces, which read the samples elsewhere */
 	struct http_timer *timer;
 	/* loop, but the task's while one is out */
 	bool busy;
@@ -187,7 +190,7 @@ static void cpu_done(void *arg);
 static int wanted(const struct cpu *c)
 {
 	const struct session *s;
-	int hz = 0;
+	int hz = c->held ? c->h->opts.cpu_hz : 0;
 
 	TAILQ_FOREACH(s, &c->open, open)
 	hz = s->hz > hz ? s->hz : hz;
@@ -264,7 +267,7 @@ static void cpu_next(struct cpu *c)
 		if (s->start && s->end < due)
 			due = s->end;
 	}
-	if (TAILQ_EMPTY(&c->open) && !news)
+	if (TAILQ_EMPTY(&c->open) && !c->held && !news)
 		return;
 	/* A rate that was refused is not asked for again at once. */
 	if (((news && c->rc == 0) || now > due) && cpu_task(c) == 0)
@@ -408,6 +411,12 @@ static void open_session(struct request *r, int64_t seconds, int hz, const struc
 		op_fail(&s->e.op, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 	else
 		cpu_next(s->cpu);
+}
+
+void cpu_hold(struct cpu *c, int by)
+{
+	c->held += by;
+	cpu_next(c);
 }
 
 int cpu_file_open(struct cpu *c, int hz)

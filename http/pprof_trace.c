@@ -30,8 +30,19 @@ struct trace {
 	size_t taken;     /* of front */
 	bool out;         /* a task is */
 	bool ended;       /* nothing more is written */
+	bool samples;     /* it holds the CPU sampler */
 	const char *name; /* of the file */
 };
+
+static void let_go_sampler(struct op *o)
+{
+	struct trace *x = (struct trace *)o;
+
+	if (!x->samples)
+		return;
+	x->samples = false;
+	cpu_hold(o->h->cpu, -1);
+}
 
 static void trace_free(struct op *o)
 {
@@ -126,6 +137,8 @@ static void trace_step(struct op *o)
 		return;
 	}
 	x->ended = o->rc == GOTRACE_LIVE_OVER;
+	if (x->ended)
+		let_go_sampler(o);
 	turn(x);
 	if (r->state == REQ_WAIT) {
 		r->state = REQ_READY;
@@ -143,6 +156,7 @@ static void trace_step(struct op *o)
 struct asked {
 	struct gotrace_opts opts;
 	struct filter filter;
+	bool cpu;
 };
 
 static void start(struct request *r, const struct asked *asked, int64_t end, const char *name)
@@ -162,10 +176,15 @@ static void start(struct request *r, const struct asked *asked, int64_t end, con
 	}
 	x->live = gotrace_live_new(&with, end);
 	x->timer = loop->timer(loop->user, tick, x);
-	if (!x->live || !x->timer)
+	if (!x->live || !x->timer) {
 		op_fail(&x->op, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
-	else
-		go_on(x);
+		return;
+	}
+	x->op.cancelled = let_go_sampler;
+	x->samples = asked->cpu;
+	if (x->samples)
+		cpu_hold(r->h->cpu, 1);
+	go_on(x);
 }
 
 /* A parameter that is a positive whole number, 0 if it is not given; false: a reply is set. */
@@ -180,16 +199,29 @@ static bool positive(struct request *r, const char *key, uint64_t *value)
 	return false;
 }
 
+/* A parameter that is 0 or 1, left alone if it is not given; false: a reply is set. */
+static bool flag(struct request *r, const char *key, bool *value)
+{
+	struct param p = param_int(r->query, key);
+
+	if (p.given && (!p.valid || p.value < 0 || p.value > 1)) {
+		reply_error(r, MHD_HTTP_BAD_REQUEST, "%s must be 0 or 1", key);
+		return false;
+	}
+	if (p.given)
+		*value = p.value;
+	return true;
+}
+
 /* False: a reply is set. */
 static bool parse(struct request *r, struct asked *asked)
 {
-	struct param stacks = param_int(r->query, "stacks");
+	bool stacks = true;
 
-	*asked = (struct asked){ .opts.no_stacks = stacks.given && !stacks.value };
-	if (stacks.given && (!stacks.valid || stacks.value < 0 || stacks.value > 1)) {
-		reply_error(r, MHD_HTTP_BAD_REQUEST, "stacks must be 0 or 1");
+	*asked = (struct asked){ 0 };
+	if (!flag(r, "stacks", &stacks))
 		return false;
-	}
+	asked->opts.no_stacks = !stacks;
 	return positive(r, "g", &asked->opts.g) && positive(r, "max_bytes", &asked->opts.max_bytes) &&
 	       filter_parse(r, &asked->filter);
 }
@@ -213,7 +245,8 @@ void get_trace(struct request *r)
 
 	if (!seconds_of(r->query, &seconds))
 		seconds = 1;
-	if (!seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !parse(r, &asked))
+	if (!seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !parse(r, &asked) ||
+	    !flag(r, "cpu", &asked.cpu))
 		return;
 	if (r->method == METHOD_HEAD)
 		reply_head(r, type_binary, "trace");

@@ -358,6 +358,7 @@ struct cpu *cpu_new(struct http *h);
 void cpu_free(struct cpu *c);
 bool cpu_idle(const struct cpu *c);
 int cpu_sessions(const struct cpu *c);
+void cpu_hold(struct cpu *c, int by); /* 1: the sampler has to run; -1: no longer for the sake of this one */
 /* The session of profile_cpu.c.  Open: 0 or -ENOMEM; then cpu_file_began() and cpu_file_over() are called, or the
  * latter alone.  Close: now rather than at the end of its window.  Drop: whatever it is at. */
 int cpu_file_open(struct cpu *c, int hz);

@@ -11,6 +11,13 @@ parsed() { go tool trace -d=parsed "$1" >"$1.txt" 2>"$T/trace.err"; }
 is_trace() { # WHAT FILE
 	if parsed "$2"; then ok "$1"; else fail "$1" "$(head -c 2000 "$T/trace.err")"; fi
 }
+samples() { get /metrics && awk '$1 == "weft_cpu_samples_total" { print $2 }' "$BODY"; }
+sampler_rests() { # goroutines of this test compute all the time
+	local before
+	before=$(samples)
+	sleep 0.3
+	[ "$before" = "$(samples)" ]
+}
 # mean KIND FILE FUNCTION: of the waits on stacks with FUNCTION in one of the tool's profiles, in ms.
 mean() {
 	go tool trace -pprof="$1" "$2" >"$T/$1.pb" 2>/dev/null
@@ -41,9 +48,9 @@ has "and memory in use" "$T/trace.txt" 'Metric .*heap'
 has "who says nothing is there from the start" "$T/trace.txt" 'traced_silent'
 
 # Four at once, short and long, with whatever there is to choose.
-names=(all bare mine one short)
+names=(all bare mine one short sampled)
 queries=(seconds=0.5 'seconds=0.3&stacks=0' 'seconds=0.4&instance=contend' "seconds=0.3&g=$(
-	sed -nE 's/.*GoID=([0-9]+) Running->Waiting Reason="network".*/\1/p' "$T/trace.txt" | head -n 1)" 'seconds=10&max_bytes=20000')
+	sed -nE 's/.*GoID=([0-9]+) Running->Waiting Reason="network".*/\1/p' "$T/trace.txt" | head -n 1)" 'seconds=10&max_bytes=20000' 'seconds=1&cpu=1')
 clients=()
 for i in "${!names[@]}"; do
 	curl -s -o "$T/${names[i]}" "$URL/debug/pprof/trace?${queries[i]}" &
@@ -57,9 +64,11 @@ has_not "stacks=0 has none of waits" "$T/bare.txt" 'weft_sleep'
 has "instance= has its own" "$T/mine.txt" 'want_mutex'
 has_not "instance= has no others'" "$T/mine.txt" 'traced_'
 eq "g= has one" "$(grep -o 'GoID=[0-9]*' "$T/one.txt" | sort -u | wc -l)" 1
+has "cpu=1 has samples" "$T/sampled.txt" '^M=.* StackSample '
+check "and then the sampler rests" wait_until 5 sampler_rests
 between "max_bytes= ends it" "$(stat -c %s "$T/short")" 20000 80000
 
-for q in g=0 g=x stacks=2 max_bytes=-1 seconds=1000000; do
+for q in g=0 g=x stacks=2 cpu=2 max_bytes=-1 seconds=1000000; do
 	get "/debug/pprof/trace?$q"
 	eq "$q is refused" "$CODE" 400
 done
