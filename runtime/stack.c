@@ -33,6 +33,7 @@ static const struct class_is {
 } class_is[RT_CLASSES] = { { 256, 1024, 4608 }, { 64, 64, 5120 }, { 64, 16, 6656 } };
 
 #define BATCH 64 /* slots given back at a time */
+#define TAKE 16  /* taken at a time, at most */
 
 static struct rt_lock lock = RT_LOCK_INIT(ARENA);
 /* under lock */
@@ -161,8 +162,15 @@ static int open_batch(uint32_t class)
 
 /* --- Taking and giving ------------------------------------------------------------------------- */
 
+/* A slot that somebody gets; it is written to when the lock is dropped, since that may map its page. */
+struct taken {
+	struct g *g;
+	uint32_t slot;
+	uint8_t kind;
+};
+
 /* The free slots among the 64 of a bitmap's word that `which` names are somebody's from now on. */
-static uint32_t take(struct class *c, uint32_t arena, uint32_t word, uint64_t which, struct g **out)
+static uint32_t take(struct class *c, uint32_t arena, uint32_t word, uint64_t which, struct taken *out)
 {
 	const struct rt_arena *a = rt_arenas[arena];
 	uint8_t kind = (uint8_t)(a->shift - RT_SLOT_SHIFT); /* RT_SLOT_SHIFT_BY */
@@ -174,17 +182,17 @@ static uint32_t take(struct class *c, uint32_t arena, uint32_t word, uint64_t wh
 	warm[arena][word] = used_before & ~which;
 	for (; which; which &= which - 1) {
 		uint32_t bit = (uint32_t)__builtin_ctzll(which), i = word * 64 + bit;
-		struct g *g = rt_slot_g(a, arena, i);
-
-		g->slot = arena * RT_SLOTS_PER_ARENA + i;
-		st(&g->kind,
-		   kind | (used_before >> bit & 1 ? 0 : RT_SLOT_FRESH) | (canary >> bit & 1 ? RT_SLOT_BARE : 0));
-		out[n++] = g;
+		out[n++] = (struct taken){
+			.g = rt_slot_g(a, arena, i),
+			.slot = arena * RT_SLOTS_PER_ARENA + i,
+			.kind = (uint8_t)(kind | (used_before >> bit & 1 ? 0 : RT_SLOT_FRESH) |
+					  (canary >> bit & 1 ? RT_SLOT_BARE : 0)),
+		};
 	}
 	return n;
 }
 
-static uint32_t take_free(struct g **out, uint32_t n, uint32_t class)
+static uint32_t take_free(struct taken *out, uint32_t n, uint32_t class)
 {
 	struct class *c = &classes[class];
 	uint32_t arenas = ld(&rt_n_arenas), got = 0;
@@ -243,9 +251,11 @@ static uint64_t room(uint32_t class)
 
 uint32_t rt_slots_take(struct g **out, uint32_t n, uint32_t class, int *rc)
 {
+	struct taken taken[TAKE];
 	uint64_t left;
 	uint32_t got;
 
+	n = n < TAKE ? n : TAKE;
 	rt_lock(&lock);
 	left = room(class);
 	*rc = -EAGAIN;
@@ -255,14 +265,19 @@ uint32_t rt_slots_take(struct g **out, uint32_t n, uint32_t class, int *rc)
 	}
 	if (n > left)
 		n = (uint32_t)left;
-	got = take_free(out, n, class);
+	got = take_free(taken, n, class);
 	if (!got) {
 		*rc = open_batch(class);
 		if (*rc == 0)
-			got = take_free(out, n, class);
+			got = take_free(taken, n, class);
 	}
 	classes[class].used += got;
 	rt_unlock(&lock);
+	for (uint32_t i = 0; i < got; i++) {
+		out[i] = taken[i].g;
+		out[i]->slot = taken[i].slot;
+		st(&out[i]->kind, taken[i].kind);
+	}
 	return got;
 }
 
