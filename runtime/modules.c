@@ -472,7 +472,8 @@ size_t weft_read_foreign(struct weft_modules *ms, uint64_t runtime, uint64_t run
 	return missing;
 }
 
-bool weft_read_is_runtime(uint64_t pc)
+/* sig */
+RT_NOSAN bool weft_read_is_runtime(uint64_t pc)
 {
 	if (foreign)
 		return pc >= foreign_runtime && pc < foreign_runtime_end;

@@ -312,7 +312,7 @@ gooracle_start() {
 viewer() {
 	BROWSER=/bin/true "$(go tool -n trace)" -http=127.0.0.1:0 "$1" >"$T/viewer" 2>&1 &
 	STARTED+=("$!")
-	check "the viewer opens it" wait_until 60 grep -q 'listening on' "$T/viewer"
+	check "the viewer opens it" wait_until 60 grep -qs "listening on" "$T/viewer"
 	VIEWER=$(sed -nE 's/.*listening on (http:[^ ]*).*/\1/p' "$T/viewer")
 }
 page() {

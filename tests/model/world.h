@@ -128,6 +128,11 @@ bool rt_rec_more(struct m *m)
 	(void)m;
 	return false;
 }
+bool rt_heap_moved(uint64_t *in_use)
+{
+	(void)in_use;
+	return false;
+}
 void rt_rec_release(struct m *m)
 {
 	(void)m;

@@ -53,9 +53,11 @@ static void nothing(void *arg)
 {
 	(void)arg;
 }
+static _Atomic bool inside;
 static void slow(void *arg)
 {
 	(void)arg;
+	inside = true;
 	(void)weft_sleep(D);
 }
 
@@ -189,7 +191,8 @@ static void run_once(void *arg)
 static void take_once(void)
 {
 	ck_assert_int_eq(weft_go(run_once, NULL), 0);
-	weft_yield(); /* on one P: it is inside now */
+	while (!inside)
+		weft_yield();
 }
 
 /* take, then one goroutine that waits, then end: on one P. */
