@@ -414,5 +414,5 @@ void instance_describe(const struct instance *in, char *out, size_t cap)
 		[INSTANCE_GONE] = "gone",
 	};
 
-	snprintf(out, cap, "instance \"%s\": %s", in->conf->name, what[in->phase]);
+	snprintf(out, cap, "instance \"%s\": %s", in->conf->name, what[atomic_load(&in->phase)]);
 }

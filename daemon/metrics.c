@@ -18,7 +18,7 @@ void metrics_write(void *user, void *buf)
 		    "Where in its life a configured instance is; 1 for that phase.");
 	for (size_t i = 0; i < d->n_instances; i++)
 		expo_u64(out, "weft_instance_phase", 1, "instance", d->instances[i].conf->name, "phase",
-			 phase_names[d->instances[i].phase], (char *)NULL);
+			 phase_names[atomic_load(&d->instances[i].phase)], (char *)NULL);
 	expo_family(out, "weft_log_lines_dropped_total", EXPO_COUNTER,
 		    "Log lines dropped because stderr was not read fast enough.");
 	expo_u64(out, "weft_log_lines_dropped_total", logger_dropped(), (char *)NULL);

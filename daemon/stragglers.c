@@ -22,7 +22,8 @@ struct quota {
 static bool is_left(const struct weftd *d, const char *instance)
 {
 	for (size_t i = 0; instance && i < d->n_instances; i++)
-		if (d->instances[i].phase != INSTANCE_GONE && !strcmp(d->instances[i].conf->name, instance))
+		if (atomic_load(&d->instances[i].phase) != INSTANCE_GONE &&
+		    !strcmp(d->instances[i].conf->name, instance))
 			return true;
 	return false;
 }
@@ -112,7 +113,7 @@ static void report_work(void *arg)
 	for (size_t i = 0; i < d->n_instances; i++) {
 		const struct instance *in = &d->instances[i];
 
-		if (in->phase == INSTANCE_GONE)
+		if (atomic_load(&in->phase) == INSTANCE_GONE)
 			continue;
 		instance_describe(in, what, sizeof what);
 		log_error("%s %.3g s after the stop began; goroutines left: %llu", what,
