@@ -336,7 +336,7 @@ const struct conf_row conf_schema[] = {
 	  AT(flight.on.stall),
 	  .help = "The same when in an instance no goroutine has begun or ended a wait for that long although not all "
 		  "of them wait: one computes without a pause, sits in a system call that is not declared, or gets no "
-		  "processor. 0s: never." },
+		  "processor. One that is interrupted at the end of its slices has moved. 0s: never." },
 	{ .path = "flight.on.deadlock",
 	  .type = CONF_T_BOOL,
 	  .def = "true",

@@ -28,8 +28,10 @@ flown() { # DO: an instance
 }
 
 # --- The past, each trigger, SIGUSR2 ------------------------------------------------------------------
+# More Ps than hogs: one that is interrupted moves, and would be no stall.
 config "$(jq -n --arg state "$STATE" --argjson block "$(flown block)" --argjson queue "$(flown queue)" \
 	--argjson stall "$(flown stall)" --argjson trace "$(flown trace)" '{
+	runtime: { maxprocs: 8 },
 	flight: { directory: $state, seconds: "1s", cooldown: "0s",
 		on: { runq_wait: "100ms", block: "300ms", stall: "900ms" } },
 	instances: [ { name: "traced", plugin: "traced.so" }, $block, $queue, $stall, $trace,
