@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The flight recorder: the last seconds at once, snapshots by each trigger, their folder and its limits, the index
 # page, what a fatal signal leaves, and traces that plugins take by themselves.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_go

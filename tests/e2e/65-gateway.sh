@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The bundled plugin gateway: what it answers, also to clients that are slow, rude or wrong; and that its tasks,
 # regions, labels, profile and metrics are seen where its head says.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 
