@@ -82,18 +82,22 @@ bool gt_ready(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 
 /* --- Ps ----------------------------------------------------------------------------------------------- */
 
-static void proc_start(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
+void gt_p_start(struct gotrace *t, struct gt_m *m, struct gt_p *p)
 {
-	struct gt_p *p = gt_p_get(t, r->pid);
-
-	if (!p)
-		return;
 	if (p->state == GT_P_NONE)
 		GT_EVENT(t, m, GT_EV_PROC_STATUS, p->id, GT_P_IDLE);
 	GT_EVENT(t, m, GT_EV_PROC_START, p->id, ++p->wseq);
 	p->state = GT_P_RUNNING;
 	p->m = m;
 	m->p = p;
+}
+
+static void proc_start(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
+{
+	struct gt_p *p = gt_p_get(t, r->pid);
+
+	if (p)
+		gt_p_start(t, m, p);
 }
 
 static void proc_stop(struct gotrace *t, struct gt_m *m)

@@ -205,6 +205,7 @@ void gt_infer(struct gotrace *t);
 /* gotrace_event.c */
 bool gt_ready(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
 void gt_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
+void gt_p_start(struct gotrace *t, struct gt_m *m, struct gt_p *p); /* p, which nobody has, is m's */
 /* gotrace_said.c */
 bool gt_is_said(const struct weft_rec *r);
 void gt_said_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);

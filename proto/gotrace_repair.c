@@ -49,12 +49,7 @@ static void need_p(struct gotrace *t, struct gt_m *m, uint32_t id)
 	stop_g(t, m);
 	if (p->m)
 		stop_p(t, p->m);
-	if (p->state == GT_P_NONE)
-		GT_EVENT(t, m, GT_EV_PROC_STATUS, p->id, GT_P_IDLE);
-	GT_EVENT(t, m, GT_EV_PROC_START, p->id, ++p->wseq);
-	p->state = GT_P_RUNNING;
-	p->m = m;
-	m->p = p;
+	gt_p_start(t, m, p);
 }
 
 /* m has a P, unless the goroutine is known. */
