@@ -306,7 +306,7 @@ int gotrace_raw(const void *bytes, size_t n, struct gotrace_raw *out)
 		rc = convert(&c, out);
 	free(c.stack);
 	r = sections(&c);
-	while (next(&r) && !out->whole)
+	while (!out->whole && next(&r))
 		out->whole = r.s->kind == WEFT_RAW_TEXT;
 	if (out->whole) {
 		out->text = r.p;

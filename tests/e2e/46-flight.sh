@@ -136,6 +136,7 @@ has "with names" "$T/left.trace.parsed" 'traced_(reader|sleeper|section)'
 has "of the runtime too" "$T/left.trace.parsed" 'weft_sleep'
 has "with who said nothing" "$T/left.trace.parsed" 'traced_silent'
 has "and a dump" "$T/left.txt" 'flown_crashes'
+has "from its first word on" "$T/left.txt" '^weft: fatal signal in goroutine'
 head -c $(($(stat -c %s "$LEFT") / 2)) "$LEFT" >"$T/cut.raw"
 weftd_run --convert "$T/cut.raw" "$T/elsewhere"
 match "of a part what is there, or why not" "$STATUS $ERR" '^0 .*ends in the middle|^1 .*it ends before'

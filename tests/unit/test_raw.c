@@ -71,7 +71,7 @@ static void make_raw(void)
 	weft_go_in(inst, raw_sleeper, NULL);
 	weft_go_in(inst, raw_spawner, NULL);
 	usleep(300000);
-	write_raw("the goroutines\n");
+	write_raw("all goroutines, and why it died\n");
 	stop = true;
 	rtest_wait_gone();
 	rtest_end();
@@ -94,8 +94,8 @@ START_TEST(the_recorder_s_memory_becomes_a_trace_with_names)
 	ck_assert_msg(tracecheck(&c, raw.trace.b, raw.trace.len), "%s", c.err);
 	ck_assert(raw.whole);
 	ck_assert_uint_eq(raw.missing, 0);
-	ck_assert_uint_eq(raw.text_len, strlen("the goroutines\n"));
-	ck_assert_mem_eq(raw.text, "the goroutines\n", raw.text_len);
+	ck_assert_uint_eq(raw.text_len, strlen("all goroutines, and why it died\n"));
+	ck_assert_mem_eq(raw.text, "all goroutines, and why it died\n", raw.text_len);
 	ck_assert(holds(&raw.trace, "raw_sleeper"));
 	ck_assert(holds(&raw.trace, "raw_silent"));
 	ck_assert(!holds(&raw.trace, "rt_park"));
