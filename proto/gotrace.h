@@ -22,8 +22,11 @@ struct gotrace_opts {
 	bool no_stacks;                                /* goroutines keep their names */
 	uint64_t g;                                    /* only this goroutine; 0: all */
 	bool (*passes)(void *user, uint32_t instance); /* only those of such instances; NULL: all */
-	/* Stacks by number; NULL: weft_read_stack() */
+	/* Stacks, what plugins called things, and label sets, by number; NULL: weft_read_stack(),
+	 * weft_read_trace_name(), weft_read_labels() */
 	int (*stack)(void *user, uint32_t id, uint64_t *pc, int cap);
+	const char *(*name)(void *user, uint32_t number);
+	bool (*labels)(void *user, uint64_t slot, uint32_t generation, struct weft_labels *out);
 	void *user;
 	uint64_t max_bytes; /* of events: then it is full, and only to be ended; 0: no limit */
 };

@@ -6,6 +6,7 @@
 #include "gotrace_raw.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,10 @@ struct converter {
 	const struct weft_raw_head *head;
 	const struct weft_raw_stack **stack; /* by id */
 	uint32_t n_stacks;
+	const char **name; /* by number */
+	uint32_t n_names;
+	const struct weft_raw_labels **labels; /* by slot */
+	uint32_t n_slots;
 	int64_t lost;
 };
 
@@ -139,9 +144,87 @@ static int stack_of(void *user, uint32_t id, uint64_t *pc, int cap)
 	return n;
 }
 
+/* --- What plugins called things ----------------------------------------------------------------------- */
+
+static bool is_name(const struct reader *r)
+{
+	const struct weft_raw_name *name = r->p;
+
+	return r->s->kind == WEFT_RAW_NAME && r->s->bytes >= sizeof *name && name->number < 1u << 24 &&
+	       memchr(name->text, 0, sizeof name->text);
+}
+
+static bool is_labels(const struct reader *r)
+{
+	const struct weft_raw_labels *l = r->p;
+
+	return r->s->kind == WEFT_RAW_LABELS && r->s->bytes >= offsetof(struct weft_raw_labels, l) &&
+	       l->n <= WEFT_LABELS_MAX && r->s->bytes >= offsetof(struct weft_raw_labels, l) + l->n * sizeof l->l[0] &&
+	       l->slot < 1u << 24;
+}
+
+static void count_words(struct converter *c)
+{
+	struct reader r = sections(c);
+
+	while (next(&r) && r.s->kind != WEFT_RAW_TEXT) {
+		const struct weft_raw_name *name = r.p;
+		const struct weft_raw_labels *l = r.p;
+
+		if (is_name(&r) && name->number >= c->n_names)
+			c->n_names = name->number + 1;
+		if (is_labels(&r) && l->slot >= c->n_slots)
+			c->n_slots = (uint32_t)l->slot + 1;
+	}
+}
+
+static int take_words(struct converter *c)
+{
+	struct reader r = sections(c);
+
+	count_words(c);
+	c->name = calloc(c->n_names + 1, sizeof *c->name);
+	c->labels = calloc(c->n_slots + 1, sizeof *c->labels);
+	if (!c->name || !c->labels)
+		return -ENOMEM;
+	while (next(&r) && r.s->kind != WEFT_RAW_TEXT) {
+		if (is_name(&r))
+			c->name[((const struct weft_raw_name *)r.p)->number] =
+				((const struct weft_raw_name *)r.p)->text;
+		else if (is_labels(&r))
+			c->labels[((const struct weft_raw_labels *)r.p)->slot] = r.p;
+	}
+	return 0;
+}
+
+static const char *name_of(void *user, uint32_t number)
+{
+	const struct converter *c = user;
+
+	return number < c->n_names && c->name[number] ? c->name[number] : "";
+}
+
+static bool labels_of(void *user, uint64_t slot, uint32_t generation, struct weft_labels *out)
+{
+	const struct converter *c = user;
+	const struct weft_raw_labels *l = slot < c->n_slots ? c->labels[slot] : NULL;
+
+	out->n = 0;
+	if (!slot)
+		return true;
+	if (!l || l->generation != generation)
+		return false;
+	out->n = (int)l->n;
+	for (uint32_t i = 0; i < l->n; i++) {
+		snprintf(out->l[i].key, sizeof out->l[i].key, "%.*s", (int)sizeof l->l[i].key - 1, l->l[i].key);
+		snprintf(out->l[i].value, sizeof out->l[i].value, "%.*s", (int)sizeof l->l[i].value - 1, l->l[i].value);
+	}
+	return true;
+}
+
 /* --- Who lived ----------------------------------------------------------------------------------------- */
 
-static void take_goroutine(struct gotrace *t, const struct reader *r)
+static void take_goroutine(struct converter *c, struct gotrace *t, const struct reader *r)
 {
 	const struct weft_raw_goroutine *g = r->p;
 	struct weft_goroutine w = { 0 };
@@ -159,16 +242,17 @@ static void take_goroutine(struct gotrace *t, const struct reader *r)
 	w.tid = g->tid;
 	w.depth = g->depth;
 	memcpy(w.pc, g->pc, (size_t)g->depth * sizeof g->pc[0]);
+	(void)labels_of(c, g->label_slot, g->label_generation, &w.labels);
 	gotrace_goroutine(t, &w);
 }
 
-static void take_living(const struct converter *c, struct gotrace *t)
+static void take_living(struct converter *c, struct gotrace *t)
 {
 	struct reader r = sections(c);
 
 	while (next(&r) && r.s->kind != WEFT_RAW_TEXT)
 		if (r.s->kind == WEFT_RAW_GOROUTINE)
-			take_goroutine(t, &r);
+			take_goroutine(c, t, &r);
 	for (int i = 0; i < c->head->n_ps && i < 256; i++)
 		if (c->head->p_status[i] != WEFT_P_RETIRED)
 			gotrace_proc(t, i);
@@ -265,7 +349,7 @@ static struct weft_recs *take_records(struct converter *c)
 static int convert(struct converter *c, struct gotrace_raw *out)
 {
 	struct gotrace_opts opts = {
-		.from = c->lost + GOTRACE_BEFORE, .host = c->head->pid, .stack = stack_of, .user = c
+		.host = c->head->pid, .stack = stack_of, .name = name_of, .labels = labels_of, .user = c
 	};
 	struct weft_recs *recs = take_records(c);
 	struct gotrace *t;
@@ -303,8 +387,12 @@ int gotrace_raw(const void *bytes, size_t n, struct gotrace_raw *out)
 	if (rc == 0)
 		rc = take_stacks(&c);
 	if (rc == 0)
+		rc = take_words(&c);
+	if (rc == 0)
 		rc = convert(&c, out);
 	free(c.stack);
+	free(c.name);
+	free(c.labels);
 	r = sections(&c);
 	while (!out->whole && next(&r))
 		out->whole = r.s->kind == WEFT_RAW_TEXT;

@@ -177,10 +177,18 @@ void gt_said_labels(struct gotrace *t, struct gt_g *g, uint32_t label)
 static uint32_t labels_of(struct gotrace *t, const struct weft_rec *r)
 {
 	struct weft_labels labels;
+	bool known;
 
 	if (r->flags)
 		return text_of(t, r);
-	return weft_read_labels(r->subject, r->stack, &labels) ? gt_labels(t, &labels) : 0;
+	known = t->opts.labels ? t->opts.labels(t->opts.user, r->subject, r->stack, &labels)
+			       : weft_read_labels(r->subject, r->stack, &labels);
+	return known ? gt_labels(t, &labels) : 0;
+}
+
+static uint32_t name_of(struct gotrace *t, const struct weft_rec *r)
+{
+	return gt_string(t, t->opts.name ? t->opts.name(t->opts.user, r->seq) : weft_read_trace_name(r->seq));
 }
 
 static struct gt_said said_of(struct gotrace *t, const struct gt_m *m, const struct weft_rec *r)
@@ -193,7 +201,7 @@ static struct gt_said said_of(struct gotrace *t, const struct gt_m *m, const str
 	}
 	s.task = r->subject;
 	s.stack = r->stack;
-	s.name = r->event == WEFT_EV_TASK_END ? 0 : gt_string(t, weft_read_trace_name(r->seq));
+	s.name = r->event == WEFT_EV_TASK_END ? 0 : name_of(t, r);
 	if (r->event == WEFT_EV_TASK_BEGIN && r->flags & 1)
 		s.parent = m->parent;
 	if (r->event == WEFT_EV_LOG)

@@ -56,6 +56,7 @@ struct set {
 	uint32_t next; /* resting, oldest first */
 };
 _Static_assert(sizeof(struct set) <= 128, "a set is two cache lines");
+_Static_assert(SLOTS_MAX == RT_LABEL_SLOTS, "every slot is looked at");
 
 int64_t rt_labels_rest_ns = 2 * WEFT_SEC;
 
@@ -492,6 +493,19 @@ RT_NOSAN bool rt_labels_copy(uint64_t name, struct weft_labels *out)
 		return false;
 	out->n = (int)n;
 	return true;
+}
+
+RT_NOSAN uint64_t rt_labels_at(uint32_t slot)
+{
+	uint32_t generation = ld_acq(&sets[slot / CHUNK_SLOTS]) ? ld_acq(&set_at(slot)->generation) : 0;
+
+	return generation ? (uint64_t)generation << SLOT_BITS | slot : 0;
+}
+
+RT_NOSAN uint32_t rt_labels_slot(uint64_t name, uint32_t *generation)
+{
+	*generation = (uint32_t)(name >> SLOT_BITS);
+	return slot_of(name);
 }
 
 bool weft_read_labels(uint64_t slot, uint32_t generation, struct weft_labels *out)

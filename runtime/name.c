@@ -105,7 +105,12 @@ uint32_t rt_name(const char *text)
 	}
 }
 
-const char *weft_read_trace_name(uint32_t number)
+RT_NOSAN uint32_t rt_names(void)
+{
+	return ld(&tab.n);
+}
+
+RT_NOSAN const char *weft_read_trace_name(uint32_t number)
 {
 	/* pairs with the release in rt_names_start() */
 	return number < NAMES && ld_acq(&tab.on) ? tab.names[number].s : "";

@@ -2,7 +2,8 @@
  *
  * Runs in the handler of a fatal signal, on a thread that may have been anywhere: no locks, no allocation, nothing but
  * write(2), all that is large is static, and an end to its patience.  Others may run on meanwhile: a chunk that they
- * took over while it was copied is left out.  First who lives, then the records (gotrace.h says why).
+ * took over while it was copied is left out.  First who lives, then the records (gotrace.h says why), then the label
+ * sets that these name, of which there may be very many.
  *
  * The file was opened before; what is in it counts once there is something. */
 #include "raw.h"
@@ -25,6 +26,9 @@ static struct weft_goroutine look;
 static struct weft_raw_goroutine goroutine;
 static struct weft_raw_module module;
 static struct weft_raw_stack stack;
+static struct weft_raw_name name;
+static struct weft_labels label_set;
+static struct weft_raw_labels labels;
 static struct weft_raw_head head;
 static struct weft_sched_m threads[THREADS_MAX];
 static struct weft_sched sched_now;
@@ -125,9 +129,9 @@ RT_NOSAN static void put_modules(void)
 
 RT_NOSAN static void put_goroutine(const struct g *g)
 {
-	uint64_t labels;
+	uint64_t set;
 
-	if (rt_g_look(g, &look, &labels) == RT_LOOK_NONE)
+	if (rt_g_look(g, &look, &set) == RT_LOOK_NONE)
 		return;
 	goroutine.id = look.id;
 	goroutine.start = look.start;
@@ -137,6 +141,7 @@ RT_NOSAN static void put_goroutine(const struct g *g)
 	goroutine.flags = look.flags;
 	goroutine.tid = look.tid;
 	goroutine.depth = look.depth;
+	goroutine.label_slot = rt_labels_slot(set, &goroutine.label_generation);
 	for (int i = 0; i < look.depth; i++)
 		goroutine.pc[i] = look.pc[i];
 	put_section(WEFT_RAW_GOROUTINE, &goroutine,
@@ -178,6 +183,40 @@ RT_NOSAN static void put_stacks(void)
 	}
 }
 
+RT_NOSAN static void put_names(void)
+{
+	uint32_t n = rt_names();
+
+	for (uint32_t i = 1; i < n && !out.failed; i++) {
+		name.number = i;
+		copy_text(name.text, sizeof name.text, weft_read_trace_name(i));
+		put_section(WEFT_RAW_NAME, &name, sizeof name);
+	}
+}
+
+RT_NOSAN static void put_labels(uint64_t set)
+{
+	if (!rt_labels_copy(set, &label_set))
+		return; /* it ended just now */
+	labels.slot = rt_labels_slot(set, &labels.generation);
+	labels.n = (uint32_t)label_set.n;
+	for (uint32_t i = 0; i < labels.n; i++) {
+		copy_text(labels.l[i].key, sizeof labels.l[i].key, label_set.l[i].key);
+		copy_text(labels.l[i].value, sizeof labels.l[i].value, label_set.l[i].value);
+	}
+	put_section(WEFT_RAW_LABELS, &labels, offsetof(struct weft_raw_labels, l) + labels.n * sizeof labels.l[0]);
+}
+
+RT_NOSAN static void put_all_labels(void)
+{
+	for (uint32_t slot = 1; slot < RT_LABEL_SLOTS && !out.failed; slot++) {
+		uint64_t set = rt_labels_at(slot);
+
+		if (set)
+			put_labels(set);
+	}
+}
+
 /* As copy_chunk() in rings.c does. */
 RT_NOSAN static void put_chunk(const struct rt_chunk *c)
 {
@@ -212,11 +251,13 @@ RT_NOSAN int rt_raw_write(int signo, const char *what)
 	put(WEFT_RAW_MAGIC, 16);
 	put_head(signo, what);
 	put_modules();
+	put_names();
 	put_goroutines();
 	put_threads();
 	put_stacks();
 	for (size_t i = 0; i < n_chunks && !out.failed; i++)
 		put_chunk(&chunks[i]);
+	put_all_labels();
 	lost = rt_tsc_to_ns(rt_rec_lost_unlocked());
 	put_section(WEFT_RAW_END, &lost, sizeof lost);
 	put(&text, sizeof text);

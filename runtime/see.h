@@ -104,6 +104,10 @@ void rt_labels_drop(struct g *g);
 void rt_labels_unref(uint64_t set);
 void rt_labels_begin(struct m *m, struct g *g); /* g begins to run, with a set that it inherited: record it */
 bool rt_labels_copy(uint64_t set, struct weft_labels *out); /* false: gone.  sig */
+#define RT_LABEL_SLOTS (1u << 18)
+uint64_t rt_labels_at(uint32_t slot); /* the set that is in it; 0: none.  sig */
+/* What a set's name is made of: its slot, 0: none.  sig */
+uint32_t rt_labels_slot(uint64_t set, uint32_t *generation);
 void rt_label_counters(struct weft_counters *out);
 extern int64_t rt_labels_rest_ns;                  /* tests shorten it */
 static inline uint64_t rt_labels_ref(uint64_t set) /* a further holder; returns set */
@@ -119,6 +123,7 @@ static inline void rt_labels_exit(struct g *g) /* drop what the goroutine holds 
 /* name.c: what plugins call things in a trace -> a number; NULL and "" are 0 */
 int rt_names_start(void);
 uint32_t rt_name(const char *name);
+uint32_t rt_names(void); /* all numbers are below.  sig */
 
 /* netpoll.c */
 void rt_net_counters(struct weft_counters *out);

@@ -8,7 +8,7 @@
 
 #include "weft_read.h"
 
-#define WEFT_RAW_MAGIC "weft raw 1\n\0\0\0\0" /* 16 bytes */
+#define WEFT_RAW_MAGIC "weft raw 2\n\0\0\0\0" /* 16 bytes; the number is that of the form */
 
 enum weft_raw_kind {
 	WEFT_RAW_HEAD = 1,  /* struct weft_raw_head */
@@ -19,6 +19,8 @@ enum weft_raw_kind {
 	WEFT_RAW_CHUNK,     /* struct weft_raw_chunk, then its records as they are in memory */
 	WEFT_RAW_END,       /* the time up to which records are missing, ns */
 	WEFT_RAW_TEXT,
+	WEFT_RAW_NAME,   /* struct weft_raw_name */
+	WEFT_RAW_LABELS, /* struct weft_raw_labels, cut behind its labels */
 };
 struct weft_raw_section {
 	uint32_t kind, reserved;
@@ -49,6 +51,8 @@ struct weft_raw_goroutine {
 	int64_t since;
 	uint32_t instance, status, flags;
 	int32_t tid, depth, reserved;
+	uint64_t label_slot; /* of weft_read_labels() */
+	uint32_t label_generation, reserved2;
 	uint64_t pc[WEFT_STACK_MAX];
 };
 struct weft_raw_stack {
@@ -59,6 +63,18 @@ struct weft_raw_chunk {
 	uint64_t first_index;
 	int32_t tid;
 	uint32_t n; /* records of 32 bytes */
+};
+/* What weft_read_trace_name() and weft_read_labels() know. */
+struct weft_raw_name {
+	uint32_t number, reserved;
+	char text[64];
+};
+struct weft_raw_labels {
+	uint64_t slot;
+	uint32_t generation, n;
+	struct {
+		char key[64], value[128];
+	} l[WEFT_LABELS_MAX];
 };
 
 #endif

@@ -135,6 +135,10 @@ is_trace "and is a trace" "$T/left.trace"
 has "with names" "$T/left.trace.parsed" 'traced_(reader|sleeper|section)'
 has "of the runtime too" "$T/left.trace.parsed" 'weft_sleep'
 has "with who said nothing" "$T/left.trace.parsed" 'traced_silent'
+for said in 'TaskBegin .*"flown_task"' 'RegionBegin .*"flown_region"' 'Log .*Category="flown_category" Message="1 of flown_text"' \
+	'Label="flown_key=flown_value"' 'TaskBegin .*"traced_request"' 'RegionBegin .*"traced_inner"'; do
+	has "what plugins said, by its name: $said" "$T/left.trace.parsed" "$said"
+done
 has "and a dump" "$T/left.txt" 'flown_crashes'
 has "from its first word on" "$T/left.txt" '^weft: fatal signal in goroutine'
 head -c $(($(stat -c %s "$LEFT") / 2)) "$LEFT" >"$T/cut.raw"

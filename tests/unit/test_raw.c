@@ -43,6 +43,22 @@ static void raw_silent(void *arg)
 		;
 }
 
+/* Has all open that has a name, from after what the recorder may have lost at its start. */
+static void raw_speaker(void *arg)
+{
+	(void)arg;
+	weft_sleep(100 * WEFT_MS);
+	weft_label_push("raw_key", "raw_value");
+	weft_label_push("raw_key", "another");
+	weft_label_pop();
+	(void)weft_task_begin("raw_task");
+	weft_region_begin("raw_region");
+	while (!stop) {
+		weft_trace_log("raw_category", "raw_text");
+		weft_sleep(WEFT_MS);
+	}
+}
+
 /* A file as it is written while everybody goes on; `text` behind it. */
 static void write_raw(const char *text)
 {
@@ -70,6 +86,7 @@ static void make_raw(void)
 	weft_go_in(inst, raw_silent, NULL);
 	weft_go_in(inst, raw_sleeper, NULL);
 	weft_go_in(inst, raw_spawner, NULL);
+	weft_go_in(inst, raw_speaker, NULL);
 	usleep(300000);
 	write_raw("all goroutines, and why it died\n");
 	stop = true;
@@ -99,6 +116,35 @@ START_TEST(the_recorder_s_memory_becomes_a_trace_with_names)
 	ck_assert(holds(&raw.trace, "raw_sleeper"));
 	ck_assert(holds(&raw.trace, "raw_silent"));
 	ck_assert(!holds(&raw.trace, "rt_park"));
+	buf_free(&raw.trace);
+	free(bytes);
+}
+END_TEST
+
+/* Each `word` in the file is another one. */
+static void change(const char *word)
+{
+	char *at = bytes;
+
+	while ((at = memmem(at, n_bytes - (size_t)(at - bytes), word, strlen(word))))
+		*at = 'R';
+}
+
+START_TEST(what_plugins_called_things_is_taken_from_the_file)
+{
+	static const char *const words[] = { "raw_key", "raw_value", "raw_task", "raw_region", "raw_category" };
+	struct gotrace_raw raw;
+
+	make_raw();
+	for (int i = 0; i < 5; i++)
+		change(words[i]);
+	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, &raw), 0);
+	ck_assert(!holds(&raw.trace, "raw_task"));
+	ck_assert(holds(&raw.trace, "Raw_task"));
+	ck_assert(holds(&raw.trace, "Raw_region"));
+	ck_assert(holds(&raw.trace, "Raw_category"));
+	ck_assert(holds(&raw.trace, "Raw_key=Raw_value"));
+	ck_assert(holds(&raw.trace, "raw_text"));
 	buf_free(&raw.trace);
 	free(bytes);
 }
@@ -154,6 +200,7 @@ Suite *test_raw(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, the_recorder_s_memory_becomes_a_trace_with_names);
+	tcase_add_test(t, what_plugins_called_things_is_taken_from_the_file);
 	tcase_add_test(t, a_file_that_ends_anywhere_gives_a_trace_or_is_refused);
 	tcase_add_test(t, a_damaged_file_does_no_harm);
 	suite_add_tcase(s, t);

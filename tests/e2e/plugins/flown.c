@@ -60,9 +60,26 @@ __attribute__((noinline)) static void flown_computes(struct flown *f)
 		compute(10 * WEFT_MS);
 }
 
+/* A set of labels that is told only by the record that made it. */
+__attribute__((noinline)) static void flown_labelled(void *arg)
+{
+	(void)arg;
+	while (weft_sleep(10 * WEFT_MS) == 0)
+		;
+}
+
+/* In the middle of all that a trace has names for. */
 __attribute__((noinline)) static void flown_crashes(struct flown *f)
 {
 	(void)f;
+	weft_label_push("flown_key", "flown_value");
+	weft_go(flown_labelled, NULL);
+	weft_label_push("flown_other", "x");
+	weft_label_pop();
+	(void)weft_task_begin("flown_task");
+	weft_region_begin("flown_region");
+	weft_trace_log("flown_category", "%d of %s", 1, "flown_text");
+	weft_sleep(30 * WEFT_MS);
 	*(volatile int *)8 = 1;
 }
 
