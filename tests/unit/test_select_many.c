@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "often.h"
 #include "rtest.h"
 
 typedef WEFT_CHAN(int64_t) int_chan;
@@ -35,7 +36,7 @@ static void pick_many(void *arg)
 				    weft_on_recv(c[2], &v), weft_on_recv(c[3], &v), weft_on_recv(c[4], &v),
 				    weft_on_recv(c[5], &v));
 
-		ck_assert(i >= 0 && i != 1 && v == (i ? i - 1 : 0));
+		often(i >= 0 && i != 1 && v == (i ? i - 1 : 0));
 		picked[v]++;
 		weft_send(c[v], v);
 	}
