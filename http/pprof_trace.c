@@ -11,6 +11,7 @@
 
 #include "gotrace_live.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,11 @@ struct trace {
 	struct op op; /* first */
 	struct http_timer *timer;
 	struct filter filter;
+	/* constant */
+	struct gotrace_opts opts;
+	int64_t end;
 	/* pool, while a task is out; else loop */
-	struct gotrace_live *live;
+	struct gotrace_live *live; /* made by the first task: that reads all that the recorder holds */
 	/* loop */
 	struct buf front;
 	size_t taken;     /* of front */
@@ -70,6 +74,12 @@ static void trace_work(struct op *o)
 {
 	struct trace *x = (struct trace *)o;
 
+	if (!x->live)
+		x->live = gotrace_live_new(&x->opts, x->end);
+	if (!x->live) {
+		o->rc = -ENOMEM;
+		return;
+	}
 	if (gotrace_live_names(x->live))
 		op_names(o->h);
 	o->rc = gotrace_live_step(x->live, mono_now() + TASK_NS);
@@ -82,7 +92,7 @@ static void trace_step(struct op *o);
 static void go_on(struct trace *x)
 {
 	x->out = true;
-	op_run(&x->op, gotrace_live_names(x->live) ? LANE_NAMES : LANE_ANY, trace_work, trace_step);
+	op_run(&x->op, x->live && gotrace_live_names(x->live) ? LANE_NAMES : LANE_ANY, trace_work, trace_step);
 }
 
 static void tick(void *arg)
@@ -163,20 +173,20 @@ static void start(struct request *r, const struct asked *asked, int64_t end, con
 {
 	const struct http_loop *loop = r->h->loop;
 	struct trace *x = op_new(r, sizeof(*x), BUDGET_COLLECTION, trace_free);
-	struct gotrace_opts with = asked->opts;
 
 	if (!x)
 		return;
 	x->name = name;
 	x->filter = asked->filter;
-	with.host = getpid();
+	x->opts = asked->opts;
+	x->opts.host = getpid();
 	if (*x->filter.instance || *x->filter.plugin) {
-		with.passes = passes;
-		with.user = &x->filter;
+		x->opts.passes = passes;
+		x->opts.user = &x->filter;
 	}
-	x->live = gotrace_live_new(&with, end);
+	x->end = end;
 	x->timer = loop->timer(loop->user, tick, x);
-	if (!x->live || !x->timer) {
+	if (!x->timer) {
 		op_fail(&x->op, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 		return;
 	}

@@ -33,6 +33,9 @@ struct gotrace_opts {
 struct gotrace;
 /* What gotrace_begin() is given reaches that far back before `from`, ns: there lie effects stamped too early. */
 #define GOTRACE_BEFORE INT64_C(50000000)
+/* When a trace of these records up to `end` can begin, `from` or later: as far behind what was lost, but where there is
+ * hardly more than that, three quarters of the records are for the trace, of which some may lack their causes. */
+int64_t gotrace_from(const struct weft_recs *recs, int64_t from, int64_t end);
 struct gotrace *gotrace_new(const struct gotrace_opts *opts); /* NULL: no memory */
 void gotrace_free(struct gotrace *t);
 struct buf *gotrace_out(struct gotrace *t);

@@ -1,7 +1,43 @@
 /* gotrace_begin.c - the start of a trace: what was seen, and the events that say what everybody was at. */
-#include <string.h>
+#include <stdlib.h>
 
 #include "gotrace_impl.h"
+
+#define SAMPLE 1000
+
+/* --- When it begins -------------------------------------------------------------------------------- */
+
+static int by_time(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A quarter of those records between lost and end came before that, about. */
+static int64_t first_quarter(const struct weft_recs *recs, int64_t end)
+{
+	int64_t sample[SAMPLE + 1];
+	size_t n = 0, step = recs->n / SAMPLE + 1;
+
+	for (size_t i = 0; i < recs->n; i += step)
+		if (recs->r[i].time > recs->lost && recs->r[i].time <= end)
+			sample[n++] = recs->r[i].time;
+	qsort(sample, n, sizeof *sample, by_time);
+	return n ? sample[n / 4] : recs->lost;
+}
+
+int64_t gotrace_from(const struct weft_recs *recs, int64_t from, int64_t end)
+{
+	int64_t first = recs->lost + GOTRACE_BEFORE;
+
+	if (from < first) {
+		int64_t quarter = first_quarter(recs, end);
+
+		first = quarter < first ? quarter : first;
+	}
+	return from > first ? from : first;
+}
 
 /* --- What was seen --------------------------------------------------------------------------------- */
 

@@ -16,6 +16,7 @@
 #define SECOND INT64_C(1000000000)
 #define LATE (SECOND / 50)
 #define LATE_SAMPLES (SECOND / 2)
+#define TRIES 5
 
 struct gotrace_live {
 	struct gotrace *t;
@@ -37,6 +38,18 @@ static int64_t clock_now(void)
 	return ts.tv_sec * SECOND + ts.tv_nsec;
 }
 
+/* What the pool holds of the past; again if it was written over while it was read. */
+static void read_past(struct gotrace_live *l, int64_t from)
+{
+	for (int i = 0; i < TRIES && (!l->past || l->past->lost >= l->asked); i++) {
+		weft_recs_free(l->past);
+		l->asked = clock_now();
+		l->past = weft_recs_read(from - GOTRACE_BEFORE);
+		if (!l->past)
+			return;
+	}
+}
+
 struct gotrace_live *gotrace_live_new(const struct gotrace_opts *opts, int64_t end)
 {
 	struct gotrace_live *l = calloc(1, sizeof *l);
@@ -45,14 +58,14 @@ struct gotrace_live *gotrace_live_new(const struct gotrace_opts *opts, int64_t e
 	if (!l)
 		return NULL;
 	l->asked = clock_now();
-	if (with.from) {
-		l->past = weft_recs_read(with.from - GOTRACE_BEFORE);
-		/* What was stamped too early may be missing from before that. */
-		if (l->past && with.from < l->past->lost + GOTRACE_BEFORE)
-			with.from = l->past->lost + GOTRACE_BEFORE;
-	}
-	l->from = with.from = opts->from ? with.from : l->asked;
 	l->end = end;
+	if (with.from)
+		read_past(l, with.from);
+	if (l->past && l->past->lost >= end) /* nothing of that is left, but of what came after */
+		l->end = l->asked;
+	if (l->past)
+		with.from = gotrace_from(l->past, with.from, l->asked < l->end ? l->asked : l->end);
+	l->from = with.from = opts->from ? with.from : l->asked;
 	l->t = gotrace_new(&with);
 	l->snap = weft_snapshot_parked();
 	if (l->t && l->snap && (l->past || !opts->from))

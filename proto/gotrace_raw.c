@@ -339,7 +339,7 @@ static struct weft_recs *take_records(struct converter *c)
 	for (size_t i = 0; recs && i < n; i++)
 		take_chunk(c->head, recs, chunk[i]);
 	if (recs)
-		recs->lost = c->lost + GOTRACE_BEFORE;
+		recs->lost = c->lost;
 	free(chunk);
 	return recs;
 }
@@ -355,7 +355,8 @@ static int convert(struct converter *c, struct gotrace_raw *out)
 	struct gotrace *t;
 	int rc = -ENOMEM;
 
-	opts.from = recs && recs->lost > 0 ? recs->lost : 1;
+	if (recs)
+		opts.from = recs->lost = gotrace_from(recs, 1, c->head->now);
 	t = recs ? gotrace_new(&opts) : NULL;
 	if (t) {
 		take_living(c, t);

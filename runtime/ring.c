@@ -25,6 +25,7 @@ static size_t n_chunks, pool_bytes;
 static struct rt_chunk *oldest, *newest;
 static uint64_t n_recycled, lost_tsc;
 static _Atomic uint64_t n_dropped;
+static _Atomic bool frozen; /* the process dies: what the pool holds stays there */
 /* Records of threads that are no Ms (revocation, wakes by foreign threads) go through one pseudo M. */
 static struct rt_lock foreign_lock = RT_LOCK_INIT(ARENA);
 static struct m foreign_m;
@@ -80,6 +81,7 @@ int rt_rec_start(size_t bytes)
 	foreign_m = (struct m){ 0 };
 	sample_m = (struct m){ .tid = WEFT_REC_SAMPLES };
 	lost_tsc = rt_tsc();
+	st(&frozen, false);
 	rt_rec_on = true;
 	return 0;
 }
@@ -155,7 +157,7 @@ bool rt_rec_more(struct m *m)
 	struct rt_chunk *c;
 	bool fresh;
 
-	if (!rt_rec_on)
+	if (!rt_rec_on || ld(&frozen))
 		return false;
 	rt_lock(&lock);
 	if (m->chunk)
@@ -173,6 +175,11 @@ bool rt_rec_more(struct m *m)
 	m->rec_at = c->rec + ld(&c->n);
 	m->rec_end = c->rec + RT_CHUNK_RECS;
 	return true;
+}
+
+RT_NOSAN void rt_rec_freeze(void)
+{
+	st(&frozen, true);
 }
 
 uint64_t rt_rec_lost(void)

@@ -28,6 +28,7 @@ void rt_rec_counters(struct weft_counters *out);
 struct rt_chunk *rt_rec_chunks(size_t *n);
 uint64_t rt_rec_lost(void);
 uint64_t rt_rec_lost_unlocked(void); /* about; sig */
+void rt_rec_freeze(void);            /* nothing is written over from now on; sig */
 #define RT_CHUNK_RECS 254
 struct rt_chunk {
 	_Atomic uint64_t generation;  /* odd while being recycled; readers look before and after */

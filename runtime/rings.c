@@ -1,7 +1,8 @@
 /* rings.c - reading what the recorder holds, while everybody goes on writing.
  *
- * A chunk is copied between two looks at its generation; one that was recycled meanwhile counts as lost, and so the
- * question what is lost is asked last.  rt_heavy() comes first: what others have done before that is in the copy, as
+ * What there is to be read is decided first, chunk by chunk; then each is copied, and thrown away if it was recycled
+ * since.  The newest go first: who writes comes from the other end, so however slow the reader is, what it gets is
+ * the last of what there was, without a hole.  rt_heavy() comes before all: what others have done by then is found, as
  * far as they had recorded it (a thread that read the clock and was stopped before it wrote is late, not out of order).
  *
  * Memory comes from the kernel, as for all that must work while every worker is stuck. */
@@ -13,7 +14,10 @@
 
 struct span {
 	const struct rt_chunk *c;
-	uint64_t first; /* index of its first record */
+	uint64_t generation;
+	uint64_t first, last; /* the index of its first record, the stamp of its last */
+	size_t at;            /* where its records go */
+	uint32_t n;
 	int tid;
 };
 
@@ -26,25 +30,39 @@ static int by_thread(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
+static int newest_first(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	return x->last > y->last ? -1 : x->last < y->last;
+}
+
 static size_t size_of(size_t cap)
 {
 	return sizeof(struct weft_recs) + cap * sizeof(struct weft_rec);
 }
 
-/* Chunks with something to be copied.  Not in time order of threads with the same id: those are of one thread, or
- * of one that ended before the other began. */
+/* Chunks with something to be copied.  Not in time order of threads with the same id: those are of one thread, or of
+ * one that ended before the other began. */
 static size_t choose(struct span *out, const struct rt_chunk *c, size_t n_chunks, uint64_t from)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < n_chunks; i++, c++) {
-		uint32_t n_recs = ld_acq(&c->n); /* pairs with the release in rt_record() */
+		struct span s = { .c = c };
 
-		if (!n_recs || ld(&c->rec[n_recs - 1].tsc) < from)
-			continue;
-		out[n++] = (struct span){ c, ld(&c->first_index), ld(&c->tid) };
+		s.generation = ld_acq(&c->generation); /* pairs with the release in renew() */
+		s.n = ld_acq(&c->n); /* pairs with the release in rt_record() */
+		s.last = s.n ? ld(&c->rec[s.n - 1].tsc) : 0;
+		s.first = ld(&c->first_index);
+		s.tid = ld(&c->tid);
+		if (s.n && s.last >= from && s.generation % 2 == 0)
+			out[n++] = s;
 	}
 	qsort(out, n, sizeof *out, by_thread);
+	for (size_t i = 0, at = 0; i < n; at += out[i++].n)
+		out[i].at = at;
+	qsort(out, n, sizeof *out, newest_first);
 	return n;
 }
 
@@ -64,50 +82,73 @@ static void copy_rec(struct weft_rec *to, const struct rt_rec *r)
 	};
 }
 
-/* Nothing of a chunk that is another's by now: what is in it came too late for this reading. */
-static void copy_chunk(struct weft_recs *out, const struct span *s)
+/* False: it was recycled, and there is nothing of it. */
+static bool copy_chunk(struct weft_recs *out, const struct span *s)
 {
-	const struct rt_chunk *c = s->c;
-	uint64_t generation = ld_acq(&c->generation); /* pairs with the release in renew() */
-	uint32_t n = ld_acq(&c->n);                   /* pairs with the release in rt_record() */
-	size_t k = out->n;
+	struct weft_rec *to = out->r + s->at;
 
-	if (ld(&c->first_index) != s->first || ld(&c->tid) != s->tid)
-		return;
-
-	for (uint32_t i = 0; i < n && i < RT_CHUNK_RECS && k < out->cap; i++, k++) {
-		copy_rec(&out->r[k], &c->rec[i]);
-		out->r[k].at = s->first + i;
-		out->r[k].tid = s->tid;
+	for (uint32_t i = 0; i < s->n; i++) {
+		copy_rec(&to[i], &s->c->rec[i]);
+		to[i].at = s->first + i;
+		to[i].tid = s->tid;
 	}
 	atomic_thread_fence(memory_order_acquire); /* with the release fence in renew() */
-	if (generation % 2 || ld(&c->generation) != generation)
-		return;
-	for (size_t i = out->n; i < k; i++)
-		out->r[i].time = rt_tsc_to_ns((uint64_t)out->r[i].time);
-	out->n = k;
+	if (ld(&s->c->generation) != s->generation)
+		return false;
+	for (uint32_t i = 0; i < s->n; i++)
+		to[i].time = rt_tsc_to_ns((uint64_t)to[i].time);
+	return true;
+}
+
+/* *lost grows by what was recycled meanwhile. */
+static void copy_all(struct weft_recs *out, struct span *spans, size_t n, uint64_t *lost)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct span *s = &spans[i];
+		uint64_t last;
+
+		if (copy_chunk(out, s))
+			continue;
+		last = s->n == RT_CHUNK_RECS ? s->last
+					     : rt_rec_lost(); /* to one that was not full there may have come more */
+		*lost = last > *lost ? last : *lost;
+		s->n = 0;
+	}
+}
+
+/* Close the gaps where there is nothing. */
+static void close_up(struct weft_recs *out, struct span *spans, size_t n)
+{
+	qsort(spans, n, sizeof *spans, by_thread);
+	for (size_t i = 0; i < n; i++) {
+		if (spans[i].at != out->n)
+			memmove(out->r + out->n, out->r + spans[i].at, spans[i].n * sizeof *out->r);
+		out->n += spans[i].n;
+	}
 }
 
 struct weft_recs *weft_recs_read(int64_t from)
 {
-	size_t n_chunks, n, cap;
+	size_t n_chunks, n;
 	const struct rt_chunk *chunks = rt_rec_chunks(&n_chunks);
 	struct span *spans = rt_map((n_chunks + 1) * sizeof *spans);
-	struct weft_recs *out = NULL;
+	struct weft_recs *out = rt_map(size_of(n_chunks * RT_CHUNK_RECS)); /* what is not used costs nothing */
+	uint64_t lost;
 
-	if (!spans)
-		return NULL;
-	rt_heavy();
-	n = choose(spans, chunks, n_chunks, rt_ns_to_tsc(from));
-	cap = n * RT_CHUNK_RECS;
-	out = rt_map(size_of(cap));
-	if (out) {
-		out->cap = cap;
-		for (size_t i = 0; i < n; i++)
-			copy_chunk(out, &spans[i]);
-		out->lost = rt_tsc_to_ns(rt_rec_lost());
+	if (spans && out) {
+		rt_heavy();
+		n = choose(spans, chunks, n_chunks, rt_ns_to_tsc(from));
+		lost = rt_rec_lost(); /* what was recycled before it was chosen */
+		out->cap = n_chunks * RT_CHUNK_RECS;
+		copy_all(out, spans, n, &lost);
+		close_up(out, spans, n);
+		out->lost = rt_tsc_to_ns(lost);
+	} else if (out) {
+		rt_unmap(out, size_of(n_chunks * RT_CHUNK_RECS));
+		out = NULL;
 	}
-	rt_unmap(spans, (n_chunks + 1) * sizeof *spans);
+	if (spans)
+		rt_unmap(spans, (n_chunks + 1) * sizeof *spans);
 	return out;
 }
 

@@ -239,6 +239,32 @@ START_TEST(traces_of_a_busy_runtime_are_valid_and_nothing_is_made_up)
 }
 END_TEST
 
+static void yielder(void *arg)
+{
+	(void)arg;
+	while (!stop)
+		weft_yield();
+}
+
+/* The pool lasts for some 10 ms, in which its reader may get no CPU: that is why there are more tries than one. */
+START_TEST(of_what_is_written_over_in_no_time_the_last_is_there)
+{
+	struct weft_host_opts opts = { .maxprocs = 2, .recorder_bytes = 8 << 20 };
+	struct tracecheck c = { 0 };
+
+	rtest_begin_with(&opts);
+	stop = false;
+	for (int i = 0; i < 4; i++)
+		weft_go_in(inst, yielder, NULL);
+	for (int i = 0; i < 50 && c.events < 1000; i++)
+		(void)trace_live(&c, -WEFT_SEC);
+	ck_assert_int_ge(c.events, 1000);
+	stop = true;
+	rtest_wait_gone();
+	rtest_end();
+}
+END_TEST
+
 Suite *test_gotrace(void)
 {
 	Suite *s = suite_create("gotrace");
@@ -249,6 +275,7 @@ Suite *test_gotrace(void)
 	suite_add_tcase(s, bytes);
 	tcase_set_timeout(live, 120);
 	tcase_add_test(live, traces_of_a_busy_runtime_are_valid_and_nothing_is_made_up);
+	tcase_add_test(live, of_what_is_written_over_in_no_time_the_last_is_there);
 	suite_add_tcase(s, live);
 	return s;
 }

@@ -150,6 +150,36 @@ START_TEST(what_plugins_called_things_is_taken_from_the_file)
 }
 END_TEST
 
+static void raw_yielder(void *arg)
+{
+	(void)arg;
+	while (!stop)
+		weft_yield();
+}
+
+START_TEST(what_a_signal_found_stays_although_others_go_on)
+{
+	struct weft_host_opts opts = { .maxprocs = 2, .recorder_bytes = 1 << 20 };
+	struct tracecheck c = { 0 };
+	struct gotrace_raw raw;
+
+	rtest_begin_with(&opts);
+	stop = false;
+	for (int i = 0; i < 4; i++)
+		weft_go_in(inst, raw_yielder, NULL);
+	usleep(100000);
+	write_raw("");
+	stop = true;
+	rtest_wait_gone();
+	rtest_end();
+	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, &raw), 0);
+	ck_assert_msg(tracecheck(&c, raw.trace.b, raw.trace.len), "%s", c.err);
+	ck_assert_int_ge(c.events, 1000);
+	buf_free(&raw.trace);
+	free(bytes);
+}
+END_TEST
+
 START_TEST(a_file_that_ends_anywhere_gives_a_trace_or_is_refused)
 {
 	uint64_t seed = rtest_seed();
@@ -201,6 +231,7 @@ Suite *test_raw(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, the_recorder_s_memory_becomes_a_trace_with_names);
 	tcase_add_test(t, what_plugins_called_things_is_taken_from_the_file);
+	tcase_add_test(t, what_a_signal_found_stays_although_others_go_on);
 	tcase_add_test(t, a_file_that_ends_anywhere_gives_a_trace_or_is_refused);
 	tcase_add_test(t, a_damaged_file_does_no_harm);
 	suite_add_tcase(s, t);
