@@ -70,16 +70,44 @@ static int write_dump(const char *path, const struct weft_raw_head *h, const str
 	return rc;
 }
 
+#define DIGITS "0123456789"
+
+/* Of a file that another version wrote: the number of its form, else "". */
+static void other_form(const struct bytes *in, char number[8])
+{
+	static const char form[16] = WEFT_RAW_MAGIC;
+	const char *p = in->p;
+	size_t at = strcspn(form, DIGITS), n = 0;
+
+	if (in->n >= sizeof form && !memcmp(p, form, at) && memcmp(p, form, sizeof form) != 0)
+		for (; n < 7 && at + n < sizeof form && p[at + n] && strchr(DIGITS, p[at + n]); n++)
+			number[n] = p[at + n];
+	number[n] = '\0';
+}
+
+static void why_not(const struct bytes *in, int rc, char *err, size_t cap)
+{
+	char form[8];
+
+	other_form(in, form);
+	if (rc == -EINVAL && *form)
+		snprintf(err, cap, "another version of weftd has written it, in form %s; use that version's --convert",
+			 form);
+	else
+		snprintf(err, cap, "%s",
+			 rc == -EINVAL
+				 ? "this is nothing that a fatal signal of weftd has written, or not even its beginning"
+			 : rc == -ENODATA ? "it ends before there is anything to make a trace of"
+					  : weft_strerror(rc));
+}
+
 static int convert(const struct bytes *in, const char *trace, struct gotrace_raw *raw, char *err, size_t cap)
 {
 	char dump[PATH_MAX];
 	int rc = gotrace_raw(in->p, in->n, raw);
 
 	if (rc < 0) {
-		snprintf(err, cap, "%s",
-			 rc == -EINVAL    ? "this is nothing that a fatal signal of this version of weftd has written"
-			 : rc == -ENODATA ? "it ends before there is anything to make a trace of"
-					  : weft_strerror(rc));
+		why_not(in, rc, err, cap);
 		return rc;
 	}
 	other_ending(dump, sizeof dump, trace, ".trace", ".txt");

@@ -4,7 +4,10 @@
  * The file is made when the daemon starts, under a name of its own, and is locked and empty until a fatal signal writes
  * to it (runtime/raw.c).  So one with something in it and without a lock is a dead process's: it gets the name of a
  * snapshot, and another weftd makes a trace of it (convert.c), for that needs the dead one's modules, not ours.  That
- * one is left to itself and is killed when it takes too long. */
+ * one is left to itself and is killed when it takes too long.
+ *
+ * NAME.raw becomes NAME.trace and NAME.txt, in this order, and goes.  When it can't, it stays, and NAME.txt says why:
+ * so where there is one it has been tried. */
 #include "flight.h"
 
 #include <dirent.h>
@@ -69,15 +72,18 @@ static bool is_left(const char *name)
 	return !strncmp(name, LEFT_BEGINS, sizeof LEFT_BEGINS - 1) && n > end && !strcmp(name + n - end, LEFT_ENDS);
 }
 
-/* When a fatal signal wrote it; 0: none did, or somebody may yet. */
+/* When a fatal signal wrote it, by itself or, if it can't be read, by the file; 0: none did, or somebody may yet. */
 static int64_t died_at(int fd)
 {
 	_Alignas(8) char bytes[sizeof(struct weft_raw_head) + 64];
 	const struct weft_raw_head *h;
-	ssize_t n = flock(fd, LOCK_EX | LOCK_NB) == 0 ? pread(fd, bytes, sizeof bytes, 0) : -1;
+	ssize_t n = flock(fd, LOCK_EX | LOCK_NB) == 0 ? pread(fd, bytes, sizeof bytes, 0) : 0;
+	struct stat st;
 
-	h = n > 0 ? gotrace_raw_head(bytes, (size_t)n) : NULL;
-	return h ? h->real : 0;
+	if (n <= 0 || fstat(fd, &st) < 0)
+		return 0;
+	h = gotrace_raw_head(bytes, (size_t)n);
+	return h && h->real > 0 ? h->real : st.st_mtim.tv_sec * WEFT_SEC + st.st_mtim.tv_nsec;
 }
 
 /* Give it the name of a snapshot. */
@@ -109,10 +115,13 @@ static void adopt_all(const char *dir)
 
 /* --- Converting -------------------------------------------------------------------------------------- */
 
-/* 0, or -Exxx: it failed, or took too long. */
-static int await(pid_t pid)
+#define SAID 1024
+
+/* What pid says by its end, into `said`.  0; -EIO: it failed; -ETIMEDOUT: it took too long. */
+static int await(pid_t pid, int from, char said[SAID])
 {
 	int64_t until = now_ns() + CONVERT_NS;
+	ssize_t n;
 	int status;
 	pid_t rc;
 
@@ -121,49 +130,101 @@ static int await(pid_t pid)
 	if (rc == 0) {
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
+		snprintf(said, SAID, "it took longer than %d s", (int)(CONVERT_NS / WEFT_SEC));
 		return -ETIMEDOUT;
 	}
-	return rc == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+	n = read(from, said, SAID - 1);
+	said[n > 0 ? n : 0] = '\0';
+	said[strcspn(said, "\n")] = '\0';
+	if (rc == pid && WIFEXITED(status) && (!WEXITSTATUS(status) || *said))
+		return WEXITSTATUS(status) ? -EIO : 0;
+	snprintf(said, SAID, "the process that was to do so died");
+	return -EIO;
 }
 
-static int run_convert(char *raw, char *trace)
+static int run_convert(char *raw, char *trace, char said[SAID])
 {
 	char *argv[] = { (char *)"weftd", (char *)"--convert", raw, trace, NULL };
 	posix_spawn_file_actions_t actions;
+	int fd[2], rc;
 	pid_t pid;
-	int rc;
 
-	if (posix_spawn_file_actions_init(&actions) != 0)
-		return -ENOMEM;
-	rc = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-	if (rc == 0) /* the log is the logger's alone */
-		rc = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	if (rc == 0)
-		rc = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	return rc ? -rc : await(pid);
+	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	rc = posix_spawn_file_actions_init(&actions);
+	if (rc == 0) {
+		rc = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+		if (rc == 0) /* the log is the logger's alone */
+			rc = posix_spawn_file_actions_adddup2(&actions, fd[1], STDERR_FILENO);
+		if (rc == 0)
+			rc = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
+		posix_spawn_file_actions_destroy(&actions);
+	}
+	rc = rc ? -rc : await(pid, fd[0], said);
+	close(fd[0]);
+	close(fd[1]);
+	return rc;
 }
 
+/* Without what names the program and the file, which are known. */
+static const char *reason(const char *said, const char *raw)
+{
+	const char *at = strstr(said, raw);
+
+	return at && !strncmp(at + strlen(raw), ": ", 2) ? at + strlen(raw) + 2 : said;
+}
+
+/* Have NAME.txt say why there is no trace. */
+static int mark(const char *dir, const char *name, const char *why)
+{
+	char temp[32], file[FLIGHT_NAME + 8];
+	struct buf b = { 0 };
+	int fd, rc;
+
+	snprintf(temp, sizeof temp, LEFT_BEGINS "%d.mark", getpid());
+	snprintf(file, sizeof file, "%s.txt", name);
+	buf_fmt(&b, "fatal: no trace: %s.raw can't be converted: %s\n", name, why);
+	fd = rc = flight_create(dir, temp);
+	if (rc >= 0) {
+		rc = buf_write(&b, fd);
+		close(fd);
+	}
+	buf_free(&b);
+	return rc < 0 ? rc : flight_publish(dir, temp, file);
+}
+
+/* 0, or -Exxx, and it has been logged. */
 static int convert_one(const char *dir, const char *name)
 {
-	char raw[PATH_MAX], trace[PATH_MAX], temp[32], file[FLIGHT_NAME + 8];
+	char raw[PATH_MAX], trace[PATH_MAX], temp[32], file[FLIGHT_NAME + 8], said[SAID] = "";
 	int rc;
 
 	snprintf(raw, sizeof raw, "%s/%s.raw", dir, name);
 	snprintf(temp, sizeof temp, LEFT_BEGINS "%d.trace", getpid());
 	snprintf(trace, sizeof trace, "%s/%s", dir, temp);
-	rc = run_convert(raw, trace);
-	if (rc == 0) {
-		snprintf(file, sizeof file, "%s.trace", name);
-		rc = flight_publish(dir, temp, file);
+	rc = run_convert(raw, trace, said);
+	if (rc == -EIO || rc == -ETIMEDOUT) { /* as it would be at each start */
+		int marked = mark(dir, name, reason(said, raw));
+
+		log_error("flight recorder: %s can't be converted: %s; it is kept%s", raw, reason(said, raw),
+			  marked < 0 ? "" : ", and not tried again");
+		return rc;
 	}
+	snprintf(file, sizeof file, "%s.trace", name);
+	if (rc == 0)
+		rc = flight_publish(dir, temp, file);
 	snprintf(temp, sizeof temp, LEFT_BEGINS "%d.txt", getpid());
 	snprintf(file, sizeof file, "%s.txt", name);
 	if (rc == 0)
 		rc = flight_publish(dir, temp, file);
-	if (rc == 0)
-		(void)unlink(raw);
-	return rc;
+	if (rc < 0) {
+		log_error("flight recorder: %s can't be converted: %s", raw, weft_strerror(rc));
+		return rc;
+	}
+	(void)unlink(raw);
+	log_notice("flight recorder: a process died of a fatal signal; see %s/%s.trace%s%s", dir, name,
+		   *said ? "; " : "", reason(said, raw));
+	return 0;
 }
 
 int flight_fatal_convert(const char *dir)
@@ -174,14 +235,8 @@ int flight_fatal_convert(const char *dir)
 	adopt_all(dir);
 	n = flight_list(dir, &s);
 	for (int i = 0; i < n; i++) {
-		int one = s[i].raw_bytes && !s[i].trace_bytes ? convert_one(dir, s[i].name) : 1;
+		int one = s[i].raw_bytes && !s[i].dump_bytes ? convert_one(dir, s[i].name) : 1;
 
-		if (one == 0)
-			log_notice("flight recorder: a process died of a fatal signal; see %s/%s.trace", dir,
-				   s[i].name);
-		else if (one < 0)
-			log_error("flight recorder: %s/%s.raw can't be converted: %s", dir, s[i].name,
-				  weft_strerror(one));
 		done += one == 0;
 		rc = one < 0 ? one : rc;
 	}

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gotrace.h"
+#include "gotrace_impl.h"
 #include "symbols.h"
 
 #define REC_WORDS 4 /* of 64 bits: see weft_raw.h */
@@ -60,10 +60,13 @@ const struct weft_raw_head *gotrace_raw_head(const void *bytes, size_t n)
 {
 	struct reader r = { (const char *)bytes + 16, (const char *)bytes + n, NULL, NULL };
 
+	const struct weft_raw_head *h;
+
 	if (n < 16 || memcmp(bytes, WEFT_RAW_MAGIC, 16) != 0 || !next(&r) || r.s->kind != WEFT_RAW_HEAD ||
 	    r.s->bytes < sizeof(struct weft_raw_head))
 		return NULL;
-	return r.p;
+	h = r.p;
+	return h->now > 0 && h->now < INT64_MAX / 2 && h->pid > 0 ? h : NULL;
 }
 
 /* --- Modules and stacks --------------------------------------------------------------------------------- */
@@ -229,8 +232,8 @@ static void take_goroutine(struct converter *c, struct gotrace *t, const struct 
 	const struct weft_raw_goroutine *g = r->p;
 	struct weft_goroutine w = { 0 };
 
-	if (r->s->bytes < offsetof(struct weft_raw_goroutine, pc) || g->status > WEFT_G_SYSCALL || g->depth < 0 ||
-	    g->depth > WEFT_STACK_MAX ||
+	if (r->s->bytes < offsetof(struct weft_raw_goroutine, pc) || !g->id || g->status > WEFT_G_SYSCALL ||
+	    g->depth < 0 || g->depth > WEFT_STACK_MAX ||
 	    r->s->bytes < offsetof(struct weft_raw_goroutine, pc) + (size_t)g->depth * sizeof g->pc[0])
 		return;
 	w.id = g->id;
@@ -262,17 +265,21 @@ static void take_living(struct converter *c, struct gotrace *t)
 		const struct weft_sched_m *ms = r.p;
 
 		for (size_t i = 0; r.s->kind == WEFT_RAW_THREADS && i < r.s->bytes / sizeof *ms; i++)
-			gotrace_thread(t, &ms[i]);
+			if (ms[i].tid > 0)
+				gotrace_thread(t, &ms[i]);
 	}
 }
 
 /* --- Records ------------------------------------------------------------------------------------------- */
 
+/* Whatever the numbers are. */
 static int64_t time_of(const struct weft_raw_head *h, uint64_t tsc)
 {
+	uint64_t ns = (uint64_t)h->ns;
+
 	if (tsc >= h->tsc)
-		return h->ns + (int64_t)((unsigned __int128)(tsc - h->tsc) * h->mult >> 32);
-	return h->ns - (int64_t)((unsigned __int128)(h->tsc - tsc) * h->mult >> 32);
+		return (int64_t)(ns + (uint64_t)((unsigned __int128)(tsc - h->tsc) * h->mult >> 32));
+	return (int64_t)(ns - (uint64_t)((unsigned __int128)(h->tsc - tsc) * h->mult >> 32));
 }
 
 static bool is_chunk(const struct reader *r)
@@ -280,6 +287,7 @@ static bool is_chunk(const struct reader *r)
 	const struct weft_raw_chunk *k = r->p;
 
 	return r->s->kind == WEFT_RAW_CHUNK && r->s->bytes >= sizeof *k && k->n <= 1024 &&
+	       (k->tid >= 0 || k->tid == WEFT_REC_SAMPLES) &&
 	       r->s->bytes >= sizeof *k + k->n * REC_WORDS * sizeof(uint64_t);
 }
 
@@ -293,12 +301,29 @@ static int by_thread(const void *a, const void *b)
 	return x->first_index < y->first_index ? -1 : x->first_index > y->first_index;
 }
 
+/* It is about a goroutine or a task, whose ids begin at 1. */
+static bool has_subject(const struct weft_rec *r)
+{
+	switch (r->event) {
+	case WEFT_EV_TASK_BEGIN:
+	case WEFT_EV_TASK_END:
+	case WEFT_EV_SYSCALL_BEGIN:
+	case WEFT_EV_SYSCALL_END:
+	case WEFT_EV_PROC_STEAL:
+	case WEFT_EV_HANDOFF:
+		return true;
+	}
+	return gt_has_g_seq(r);
+}
+
 static void take_chunk(const struct weft_raw_head *h, struct weft_recs *out, const struct weft_raw_chunk *k)
 {
 	const uint64_t *w = (const uint64_t *)(k + 1);
 
-	for (uint32_t i = 0; i < k->n; i++, w += REC_WORDS)
-		out->r[out->n++] = (struct weft_rec){
+	for (uint32_t i = 0; i < k->n; i++, w += REC_WORDS) {
+		struct weft_rec *r = &out->r[out->n];
+
+		*r = (struct weft_rec){
 			.time = time_of(h, w[0]),
 			.at = k->first_index + i,
 			.gid = w[1] >> 16,
@@ -310,6 +335,8 @@ static void take_chunk(const struct weft_raw_head *h, struct weft_recs *out, con
 			.seq = (uint32_t)(w[3] >> 32),
 			.tid = k->tid,
 		};
+		out->n += r->subject || !has_subject(r);
+	}
 }
 
 static struct weft_recs *take_records(struct converter *c)
@@ -338,6 +365,8 @@ static struct weft_recs *take_records(struct converter *c)
 	recs = calloc(1, sizeof *recs + cap * sizeof recs->r[0]);
 	for (size_t i = 0; recs && i < n; i++)
 		take_chunk(c->head, recs, chunk[i]);
+	if (c->lost < 0 || c->lost > c->head->now)
+		c->lost = 0;
 	if (recs)
 		recs->lost = c->lost;
 	free(chunk);

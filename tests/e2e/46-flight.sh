@@ -150,11 +150,26 @@ eq "what is none is refused" "$STATUS" 1
 match "in words" "$ERR" 'none.raw: this is nothing that a fatal signal'
 weftd_run --convert "$T/nothing.raw"
 match "so is what is not there" "$STATUS $ERR" '^1 .*No such file'
+sed '1s/weft raw .*/weft raw 1/' "$LEFT" >"$T/old.raw"
+weftd_run --convert "$T/old.raw"
+match "so is another version's, of which is said whose" "$STATUS $ERR" '^1 .*old.raw: another version .* in form 1;'
+# Left by others: a part, another version's, and one that was tried before.
+head -c 100 "$LEFT" >"$STATE/.flight-1.fatal"
+cp "$T/old.raw" "$STATE/flight-20200101T000000.000Z-fatal.raw"
+cp "$T/old.raw" "$STATE/flight-20200102T000000.000Z-fatal.raw"
+echo 'fatal: tried' >"$STATE/flight-20200102T000000.000Z-fatal.txt"
 config "$(jq '.instances = [ .instances[0] ]' <<<"$crash")"
 weftd_start
 snapshot fatal 'flown_crashes'
 has "the next start makes a snapshot of it" "$FILE.parsed" 'traced_'
-eq "and nothing of it is left" "$(find "$STATE" -name '*.raw' -o -name '.flight-*' -size +0)" ''
+eq "and nothing of it is left" "$(find "$STATE" -name "$(basename "$FILE" .trace).raw" -o -name '.flight-*' -size +0)" ''
+check "what can't be converted is named once" wait_until 10 logged '20200101T000000.000Z-fatal.raw can.t be converted: another version'
+check "so is a part of one" logged "-fatal.raw can't be converted: this is nothing"
+eq "both stay, with the reason beside them" "$(grep -l "^fatal: no trace: .* can't be converted: " "$STATE"/*.txt | sed 's/txt$/raw/' |
+	xargs ls | wc -l)" 2
+check "what was tried before is left alone" test "$(cat "$STATE/flight-20200102T000000.000Z-fatal.txt")" = 'fatal: tried'
+get /debug/flight/
+has "the index says why" "$BODY" '<td>no trace: flight-20200101T.* another version'
 weftd_stop TERM
 eq "an end in order leaves no file" "$(find "$STATE" -name '.flight-*')" ''
 

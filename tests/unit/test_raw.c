@@ -205,6 +205,7 @@ END_TEST
 
 START_TEST(a_damaged_file_does_no_harm)
 {
+	static const uint64_t words[] = { 0, 1, UINT32_MAX, INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX };
 	uint64_t seed = rtest_seed();
 
 	make_raw();
@@ -215,6 +216,8 @@ START_TEST(a_damaged_file_does_no_harm)
 		memcpy(copy, bytes, n_bytes);
 		for (int k = 0; k < 50; k++)
 			copy[16 + rtest_random(&seed) % (n_bytes - 16)] = (char)rtest_random(&seed);
+		for (int k = 0; k < i % 4; k++) /* first of all in the head */
+			memcpy(copy + 16 + rtest_random(&seed) % 20 * 8, &words[rtest_random(&seed) % 6], 8);
 		(void)gotrace_raw(copy, n_bytes, &raw);
 		buf_free(&raw.trace);
 		free(copy);
