@@ -43,8 +43,9 @@ void flight_metrics(void *buf);
 
 /* --- trace_api.c: callbacks of struct weft_host_opts; user is the struct conf --- */
 
-int trace_api_start(void *user, const char *path);
+int trace_api_start(void *user, const char *path, uint32_t instance);
 int trace_api_stop(void *user);
+void trace_api_instance_end(void *user, uint32_t instance);
 int trace_api_flight(void *user, const char *path, int64_t ns);
 /* The daemon ends: let a trace that is being written become whole, and wait for that no longer. */
 void trace_api_end(int64_t limit);

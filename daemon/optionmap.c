@@ -97,6 +97,7 @@ int options_host(const struct conf *c, const char *env, struct weft_host_opts *o
 		.cpu_end = cpu_end,
 		.trace_start = trace_api_start,
 		.trace_stop = trace_api_stop,
+		.trace_end = trace_api_instance_end,
 		.flight = trace_api_flight,
 		.user = (void *)c,
 	};

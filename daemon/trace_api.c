@@ -1,8 +1,8 @@
 /* trace_api.c - traces into files, for weft_trace_start(), weft_trace_stop() and weft_flight_snapshot().
  *
- * A trace that lasts is written by a thread of its own, which ends with it.  Everybody else here is a thread that may
- * wait.  `lock` guards `writing`; it is held while the thread is started and while it is awaited, so that calls come
- * one after the other. */
+ * A trace that lasts is written by a thread of its own, which ends with it.  It belongs to whoever waits for that end,
+ * or else, when the instance that began it has ended, to itself.  `lock` guards `writing` and what is said so below;
+ * it is held for no longer than it takes to start a thread. */
 #include "flight.h"
 
 #include <errno.h>
@@ -16,11 +16,18 @@
 struct writing {
 	pthread_t thread;
 	struct gotrace_live *live;
-	int fd, rc;
+	int fd;
+	uint32_t instance; /* whose it is, or 0 */
 	atomic_bool stop;
+	/* under lock */
+	int rc;
+	bool over;    /* it is written, but for its owner to take away */
+	bool awaited; /* by whoever stops it */
+	bool alone;   /* nobody will: it is its own */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 static struct writing *writing; /* under lock; NULL: none */
 
 static bool recorder_is_on(void)
@@ -42,18 +49,6 @@ static int create(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static void *write_main(void *arg)
-{
-	struct writing *w = arg;
-
-	pthread_setname_np(pthread_self(), "weft-trace");
-	weft_host_thread("weft-trace");
-	w->rc = gotrace_file_events(w->live, w->fd, &w->stop);
-	if (w->rc == 0)
-		w->rc = gotrace_file_names(w->live, w->fd);
-	return NULL;
-}
-
 static void drop(struct writing *w)
 {
 	gotrace_live_free(w->live);
@@ -62,8 +57,43 @@ static void drop(struct writing *w)
 	free(w);
 }
 
+/* Under lock: the thread has nothing to do any more. */
+static void bury(struct writing *w)
+{
+	if (w->alone)
+		pthread_detach(w->thread);
+	else
+		pthread_join(w->thread, NULL);
+	drop(w);
+	writing = NULL;
+}
+
+static void *write_main(void *arg)
+{
+	struct writing *w = arg;
+	int rc;
+
+	pthread_setname_np(pthread_self(), "weft-trace");
+	weft_host_thread("weft-trace");
+	rc = gotrace_file_events(w->live, w->fd, &w->stop);
+	if (rc == 0)
+		rc = gotrace_file_names(w->live, w->fd);
+	pthread_mutex_lock(&lock);
+	w->rc = rc;
+	w->over = true;
+	if (w->alone) {
+		if (rc < 0)
+			log_error("the trace that instance %s began can't be written: %s",
+				  weft_read_instance(w->instance), weft_strerror(rc));
+		bury(w);
+	}
+	pthread_cond_broadcast(&ended);
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
 /* Under lock. */
-static int start(const char *path)
+static int start(const char *path, uint32_t instance)
 {
 	struct gotrace_opts opts = { .host = getpid() };
 	struct writing *w;
@@ -74,6 +104,7 @@ static int start(const char *path)
 	w = calloc(1, sizeof *w);
 	if (!w)
 		return -ENOMEM;
+	w->instance = instance;
 	w->fd = rc = create(path);
 	if (rc >= 0) {
 		w->live = gotrace_live_new(&opts, INT64_MAX);
@@ -86,13 +117,13 @@ static int start(const char *path)
 	return rc;
 }
 
-int trace_api_start(void *user, const char *path)
+int trace_api_start(void *user, const char *path, uint32_t instance)
 {
 	int rc;
 
 	(void)user;
 	pthread_mutex_lock(&lock);
-	rc = start(path);
+	rc = start(path, instance);
 	pthread_mutex_unlock(&lock);
 	return rc;
 }
@@ -103,15 +134,29 @@ int trace_api_stop(void *user)
 
 	(void)user;
 	pthread_mutex_lock(&lock);
-	if (writing) {
+	if (writing && !writing->awaited && !writing->alone) {
+		writing->awaited = true;
 		atomic_store(&writing->stop, true);
-		pthread_join(writing->thread, NULL);
+		while (!writing->over)
+			pthread_cond_wait(&ended, &lock);
 		rc = writing->rc;
-		drop(writing);
-		writing = NULL;
+		bury(writing);
 	}
 	pthread_mutex_unlock(&lock);
 	return rc;
+}
+
+void trace_api_instance_end(void *user, uint32_t instance)
+{
+	(void)user;
+	pthread_mutex_lock(&lock);
+	if (writing && instance && writing->instance == instance && !writing->awaited) {
+		writing->alone = true;
+		atomic_store(&writing->stop, true);
+		if (writing->over) /* it failed before */
+			bury(writing);
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 int trace_api_flight(void *user, const char *path, int64_t ns)
@@ -133,17 +178,15 @@ void trace_api_end(int64_t limit)
 {
 	struct timespec until;
 
-	if (pthread_mutex_trylock(&lock) != 0)
-		return; /* somebody is at it */
-	if (writing) {
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += limit / WEFT_SEC + (until.tv_nsec + limit % WEFT_SEC) / WEFT_SEC;
+	until.tv_nsec = (until.tv_nsec + limit % WEFT_SEC) % WEFT_SEC;
+	pthread_mutex_lock(&lock);
+	if (writing)
 		atomic_store(&writing->stop, true);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += limit / WEFT_SEC + (until.tv_nsec + limit % WEFT_SEC) / WEFT_SEC;
-		until.tv_nsec = (until.tv_nsec + limit % WEFT_SEC) % WEFT_SEC;
-		if (pthread_timedjoin_np(writing->thread, NULL, &until) == 0) {
-			drop(writing);
-			writing = NULL;
-		}
-	}
+	while (writing && !writing->over && pthread_cond_timedwait(&ended, &lock, &until) == 0)
+		;
+	if (writing && writing->over && !writing->awaited)
+		bury(writing);
 	pthread_mutex_unlock(&lock);
 }

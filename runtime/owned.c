@@ -98,6 +98,7 @@ int weft_inst_free(weft_inst *inst)
 	rt_ctx_free_all(inst);
 	rt_locals_free(inst->number);
 	rt_profiles_free(inst->number);
+	rt_traces_end(inst->number);
 	rt_inst_retire(inst);
 	return 0;
 }

@@ -272,6 +272,8 @@ void rt_task_drop(struct rt_owned *o);
 void rt_fds_free(uint32_t number);
 void rt_locals_free(uint32_t number);
 void rt_profiles_free(uint32_t number);
+/* trace_host.c: the trace that it began, likewise. */
+void rt_traces_end(uint32_t number);
 void rt_ctx_free_all(struct weft_inst *inst);
 
 /* --- Goroutine-local values (local.c) --- */

@@ -60,9 +60,11 @@ struct weft_host_opts {
 	/* The instance that began a profile has ended: so does the profile, if it still runs.  Must not wait. */
 	void (*cpu_end)(void *user, uint32_t instance);
 	/* For weft_trace_start(), weft_trace_stop() and weft_flight_snapshot(), likewise: into a new file at path; ns 0
-	 * is the embedder's own length. */
-	int (*trace_start)(void *user, const char *path);
+	 * is the embedder's own length; instance as in cpu_start. */
+	int (*trace_start)(void *user, const char *path, uint32_t instance);
 	int (*trace_stop)(void *user);
+	/* As cpu_end: the trace is to become whole, if it is still being written. */
+	void (*trace_end)(void *user, uint32_t instance);
 	int (*flight)(void *user, const char *path, int64_t ns);
 	void *user;
 };

@@ -599,9 +599,10 @@ int64_t weft_profile_mutex_fraction(int64_t n);
  * them, beside any number of requests.  The file is made anew, for its owner and group alone; a path that is not
  * absolute begins where the daemon was started.  The goroutine waits meanwhile.  None needs a P; any thread.
  *
- * start: from now on until stop; one at a time, whoever began it, whose end does not end it.  -EBUSY: one is being
- * written.
- * stop: returns when the file is whole.  -EINVAL: none was started.  What write(2) failed with, also before.
+ * start: from now on until stop, or until the instance that began it has ended, which nobody waits for; one at a time,
+ * whoever began it.  -EBUSY: one is being written.
+ * stop: returns when the file is whole.  -EINVAL: none was started, or it ends already.  What write(2) failed with,
+ * also before.
  * snapshot: of the last ns nanoseconds, or as far back as runtime.recorder.memory reaches; 0: flight.seconds.  Returns
  * when the file is whole.
  * start, snapshot: -EINVAL: no path, ns below 0; what open(2) failed with; -ENOTSUP: the recorder is off

@@ -208,12 +208,26 @@ static void asks_in_vain(void *arg)
 	ck_assert_int_eq(weft_profile_cpu_stop(1), -ENOSYS);
 }
 
-static uint32_t cpu_ended;
+static uint32_t cpu_ended, trace_ended;
 
 static void cpu_ends(void *user, uint32_t instance)
 {
 	(void)user;
 	cpu_ended = instance;
+}
+
+static int trace_starts(void *user, const char *path, uint32_t instance)
+{
+	(void)user;
+	ck_assert_str_eq(path, "a path");
+	ck_assert_uint_eq(instance, 2);
+	return 0;
+}
+
+static void trace_ends(void *user, uint32_t instance)
+{
+	(void)user;
+	trace_ended = instance;
 }
 
 static void forgets(void *arg)
@@ -224,6 +238,7 @@ static void forgets(void *arg)
 	ck_assert_ptr_nonnull(*p);
 	ck_assert_int_eq(weft_profile_add(*p, p, 0), 0);
 	ck_assert_int_eq(weft_profile_cpu_start(0), 0);
+	ck_assert_int_eq(weft_trace_start("a path"), 0);
 }
 
 static bool is_over(void *arg)
@@ -233,9 +248,12 @@ static bool is_over(void *arg)
 
 START_TEST(what_an_instance_forgets_ends_with_it)
 {
-	struct weft_host_opts opts = {
-		.maxprocs = 1, .cpu_start = cpu_starts, .cpu_stop = cpu_stops, .cpu_end = cpu_ends
-	};
+	struct weft_host_opts opts = { .maxprocs = 1,
+				       .cpu_start = cpu_starts,
+				       .cpu_stop = cpu_stops,
+				       .cpu_end = cpu_ends,
+				       .trace_start = trace_starts,
+				       .trace_end = trace_ends };
 	weft_profile *p = NULL, *kept;
 	weft_inst *in;
 
@@ -247,8 +265,10 @@ START_TEST(what_an_instance_forgets_ends_with_it)
 	ck_assert_ptr_eq(weft_profile_lookup("forgotten"), p);
 	weft_inst_cancel(in);
 	ck_assert_uint_eq(cpu_ended, 0);
+	ck_assert_uint_eq(trace_ended, 0);
 	ck_assert_int_eq(weft_inst_free(in), 0);
 	ck_assert_uint_eq(cpu_ended, 2);
+	ck_assert_uint_eq(trace_ended, 2);
 	ck_assert_ptr_null(weft_profile_lookup("forgotten"));
 	ck_assert_int_eq(held("forgotten", NULL), 0);
 	ck_assert_ptr_eq(weft_profile_lookup("kept"), kept);
@@ -257,11 +277,14 @@ START_TEST(what_an_instance_forgets_ends_with_it)
 }
 END_TEST
 
-START_TEST(a_cpu_profile_that_begins_after_its_instance_has_ended_ends_at_once)
+START_TEST(a_cpu_profile_or_a_trace_that_begins_after_its_instance_has_ended_ends_at_once)
 {
-	struct weft_host_opts opts = {
-		.maxprocs = 1, .cpu_start = cpu_starts, .cpu_stop = cpu_stops, .cpu_end = cpu_ends
-	};
+	struct weft_host_opts opts = { .maxprocs = 1,
+				       .cpu_start = cpu_starts,
+				       .cpu_stop = cpu_stops,
+				       .cpu_end = cpu_ends,
+				       .trace_start = trace_starts,
+				       .trace_end = trace_ends };
 	weft_inst *in;
 
 	rtest_begin_with(&opts);
@@ -272,6 +295,8 @@ START_TEST(a_cpu_profile_that_begins_after_its_instance_has_ended_ends_at_once)
 	weft_inst_cancel(in);
 	ck_assert_int_eq(weft_profile_cpu_start(0), 0);
 	ck_assert_uint_eq(cpu_ended, 2);
+	ck_assert_int_eq(weft_trace_start("a path"), 0);
+	ck_assert_uint_eq(trace_ended, 2);
 	weft_leave();
 	rtest_end();
 }
@@ -385,7 +410,7 @@ Suite *test_prof_custom(void)
 	tcase_add_test(tc, a_profile_is_written_while_its_goroutine_waits_and_the_descriptor_stays);
 	tcase_add_test(tc, a_cpu_profile_is_the_hosts_and_its_results_the_callers);
 	tcase_add_test(tc, what_an_instance_forgets_ends_with_it);
-	tcase_add_test(tc, a_cpu_profile_that_begins_after_its_instance_has_ended_ends_at_once);
+	tcase_add_test(tc, a_cpu_profile_or_a_trace_that_begins_after_its_instance_has_ended_ends_at_once);
 	tcase_add_test(tc, a_host_that_takes_no_cpu_profiles_says_so);
 	tcase_add_test(tc, many_goroutines_add_and_remove_while_others_read);
 	tcase_add_test(tc, threads_are_counted_with_their_creators_stack_and_a_reason);
