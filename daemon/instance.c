@@ -31,10 +31,11 @@ static const struct weft_plugin *entry(const struct instance *in)
 	return &in->load.plugin->entry;
 }
 
-/* Start one of the goroutines below, which ends in post(). */
-static int call(struct instance *in, weft_fn fn)
+/* Start one of the goroutines below, which calls back: a function of the plugin's, by which it is known; and ends in
+ * post(). */
+static int call(struct instance *in, weft_fn fn, void *callback)
 {
-	int rc = weft_inst_call(in->inst, fn, in);
+	int rc = weft_inst_callback(in->inst, fn, in, (weft_fn)callback);
 
 	if (rc == 0)
 		in->calls++;
@@ -117,7 +118,7 @@ static void call_fini(struct instance *in)
 
 	set_phase(in, INSTANCE_FINI);
 	if (in->inited && entry(in)->fini) {
-		rc = call(in, instance_fini);
+		rc = call(in, instance_fini, (void *)entry(in)->fini);
 		if (rc == 0)
 			return;
 		log_warn("instance \"%s\": fini is left out, no goroutine can be started: %s", in->conf->name,
@@ -195,7 +196,7 @@ void instance_stop(struct instance *in)
 		return;
 	}
 	set_phase(in, INSTANCE_STOPPING);
-	rc = call(in, instance_stop_callback);
+	rc = call(in, instance_stop_callback, (void *)entry(in)->stop);
 	if (rc < 0) {
 		log_warn("instance \"%s\": stop is left out, no goroutine can be started: %s", in->conf->name,
 			 weft_strerror(rc));
@@ -274,7 +275,7 @@ static void begin_run(struct instance *in)
 
 	in->inited = true;
 	conf_unused(in->conf->config, warn_unused, in);
-	rc = call(in, instance_run);
+	rc = call(in, instance_run, (void *)entry(in)->run);
 	if (rc < 0) {
 		snprintf(why, sizeof why, "no goroutine for run: %s", weft_strerror(rc));
 		refuse(in, why);
@@ -360,7 +361,7 @@ static void loaded(void *arg)
 		set_phase(in, INSTANCE_INIT);
 		weftd_limit(in->d);
 		if (entry(in)->init)
-			rc = call(in, instance_init);
+			rc = call(in, instance_init, (void *)entry(in)->init);
 		else
 			begin_run(in);
 	}

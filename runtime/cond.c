@@ -134,11 +134,13 @@ static void cond_wake(struct cond *x, uint64_t n)
 void weft_cond_signal(weft_cond *c)
 {
 	cond_wake((struct cond *)c, 1);
+	RT_KEEP_FRAME();
 }
 
 void weft_cond_broadcast(weft_cond *c)
 {
 	cond_wake((struct cond *)c, UINT64_MAX);
+	RT_KEEP_FRAME();
 }
 
 /* --- Semaphore --------------------------------------------------------------------------------------------------- */

@@ -138,7 +138,7 @@ RT_NOSAN static void put_goroutine(const struct g *g)
 	if (g->name)
 		rt_out_str(o, g->name);
 	else
-		rt_dump_name(&dump, (uintptr_t)g->fn);
+		rt_dump_name(&dump, (uintptr_t)rt_start_of(g));
 	rt_out_str(o, ")");
 }
 

@@ -193,6 +193,8 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	if (unlikely(a->origin)) {
 		if (a->origin->start) {
 			start = a->origin->start;
+			st(&g->start, start);
+			g->extras |= RT_EXTRA_START;
 		} else {
 			st(&g->parent, a->origin->parent);
 			st(&g->created, a->origin->created);
@@ -219,7 +221,7 @@ RT_COLD void rt_g_created(struct m *m, struct g *g)
 {
 	g->uncreated = 0;
 	if (rt_rec_on)
-		rt_record(m, RT_EV_GO_CREATE, 1, (uintptr_t)ld(&g->fn), ld(&g->id), 0, 0);
+		rt_record(m, RT_EV_GO_CREATE, 1, (uintptr_t)rt_start_of(g), ld(&g->id), 0, 0);
 }
 
 /* --- Life and death --- */

@@ -94,11 +94,17 @@ struct g {
 	/* Own goroutine, while extras says so: task.c */
 	struct weft_task *task;
 	struct rt_regions *regions;
+	_Atomic(weft_fn) start; /* identity, if extras says so: what it is known by, for which fn stands in */
 };
 #define RT_EXTRA_CTX 1u
 #define RT_EXTRA_LOCALS 2u
 #define RT_EXTRA_TASK 4u    /* task is set */
 #define RT_EXTRA_REGIONS 8u /* regions is */
+#define RT_EXTRA_START 16u  /* start is; for a whole life */
+RT_INLINE weft_fn rt_start_of(const struct g *g)
+{
+	return g->extras & RT_EXTRA_START ? ld(&g->start) : ld(&g->fn);
+}
 
 /* Slots.  G lies at the top of its slot, the stack right below it; both are shifted down by a colour
  * so that the hot lines of neighbours do not meet in one cache set. */

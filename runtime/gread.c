@@ -25,6 +25,8 @@ RT_NOSAN static void identity(const struct g *g, struct weft_goroutine *out)
 	out->parent = *(const volatile uint64_t *)&g->parent;
 	out->created = *(const volatile uint32_t *)&g->created;
 	out->start = (uintptr_t) * (const volatile weft_fn *)&g->fn;
+	if (*(const volatile uint8_t *)&g->extras & RT_EXTRA_START)
+		out->start = (uintptr_t) * (const volatile weft_fn *)&g->start;
 	out->name = *(const char *const volatile *)&g->name;
 	out->instance = inst ? inst->number : 0;
 }

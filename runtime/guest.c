@@ -108,6 +108,7 @@ static void birth(struct m *m, struct g *g, weft_fn fn, void *arg)
 	rt_seq_begin(g); /* odd until the end */
 	st(&g->parent, 0);
 	st(&g->fn, fn);
+	g->extras = 0;
 	g->arg = arg;
 	g->wg = NULL;
 	st(&g->name, NULL);

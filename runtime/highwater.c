@@ -125,7 +125,7 @@ RT_COLD void rt_mark_death(struct p *p, struct g *g)
 
 	if (now >= p->mark_death) {
 		p->mark_death = now + rt_ns_span_tsc(DEATH_EACH);
-		note(ld(&g->fn), rt_slot_class(g), depth(g));
+		note(rt_start_of(g), rt_slot_class(g), depth(g));
 	}
 	st(&g->kind, ld(&g->kind) & (uint8_t)~RT_SLOT_FRESH);
 }
@@ -134,7 +134,7 @@ RT_COLD void rt_mark_death(struct p *p, struct g *g)
 static void look_at(const struct g *g)
 {
 	uint64_t id = ld_acq(&g->id), used; /* pairs with its publication in rt_go() */
-	weft_fn fn = ld(&g->fn);
+	weft_fn fn = rt_start_of(g);
 	uint32_t class = rt_slot_class(g);
 
 	if (!id || !ld(&g->inst) || !(ld(&g->kind) & RT_SLOT_FRESH))

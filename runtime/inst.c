@@ -277,6 +277,13 @@ int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg)
 	return rt_go(NULL, inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .even_if_over = true });
 }
 
+int weft_inst_callback(weft_inst *inst, weft_fn fn, void *arg, weft_fn start)
+{
+	const struct rt_origin origin = { .start = start };
+
+	return rt_go(NULL, inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .even_if_over = true, .origin = &origin });
+}
+
 RT_NOINLINE int *weft_errno_location(void)
 {
 	__asm__ __volatile__("" ::: "memory"); /* looked up at every call: the goroutine moves */

@@ -64,7 +64,7 @@ static size_t name_one(char *out, size_t cap, const struct g *g)
 	if (ld(&g->name))
 		snprintf(fn, sizeof fn, "%s", ld(&g->name));
 	else if (sched.opts.name)
-		(void)sched.opts.name((uintptr_t)ld(&g->fn), fn, sizeof fn);
+		(void)sched.opts.name((uintptr_t)rt_start_of(g), fn, sizeof fn);
 	fn[strcspn(fn, "+")] = 0;
 	n = snprintf(out, cap, "%llu of \"%s\" (%s)", id, inst ? inst->name : "", *fn ? fn : "?");
 	return n < (int)cap ? (size_t)n : cap - 1;

@@ -39,8 +39,10 @@ void weft_wg_add(weft_wg *wg, int n)
 		return;
 	if (unlikely(n > 0 && count == n))
 		rt_fatal("weft_wg_add: called from zero while others wait for the wait group");
-	if (count == 0)
+	if (count == 0) {
 		wake_all(x, (uint32_t) new);
+		RT_KEEP_FRAME();
+	}
 }
 
 void weft_wg_done(weft_wg *wg)
