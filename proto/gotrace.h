@@ -44,7 +44,8 @@ struct buf *gotrace_out(struct gotrace *t);
 void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w);
 void gotrace_proc(struct gotrace *t, int id);
 void gotrace_thread(struct gotrace *t, const struct weft_sched_m *m);
-void gotrace_procs(struct gotrace *t, int n); /* how many Ps may run */
+void gotrace_procs(struct gotrace *t, int n);         /* how many Ps may run */
+void gotrace_heap(struct gotrace *t, uint64_t bytes); /* in use at the start; 0: nobody knows */
 
 /* Leave out what came after `time`, in place. */
 void gotrace_forget_after(struct weft_recs *recs, int64_t time);

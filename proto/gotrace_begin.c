@@ -62,6 +62,7 @@ void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w)
 	g->instance = w->instance;
 	g->wanted = passes(t, w);
 	g->tid = w->tid;
+	g->start = w->start;
 	if (w->labels.n)
 		gt_said_labels(t, g, gt_labels(t, &w->labels));
 	if (g->wanted) /* where it stood at the start is known if it has stood there ever since */
@@ -79,6 +80,11 @@ void gotrace_proc(struct gotrace *t, int id)
 void gotrace_procs(struct gotrace *t, int n)
 {
 	t->procs = n;
+}
+
+void gotrace_heap(struct gotrace *t, uint64_t bytes)
+{
+	t->heap = bytes;
 }
 
 void gotrace_thread(struct gotrace *t, const struct weft_sched_m *m)

@@ -288,9 +288,13 @@ static void apply_g(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 	}
 }
 
-/* The number of Ps can be said only where a goroutine runs. */
-static void say_procs(struct gotrace *t, struct gt_m *m)
+/* Memory in use can be said only where there is a P, the number of Ps only where a goroutine runs. */
+static void say_numbers(struct gotrace *t, struct gt_m *m)
 {
+	if (t->heap && has_p(m, GT_P_RUNNING)) {
+		GT_EVENT(t, m, GT_EV_HEAP_ALLOC, t->heap);
+		t->heap = 0;
+	}
 	if (!t->procs || !m->g || !m->g->wanted || m->g->state != GT_G_RUNNING || !has_p(m, GT_P_RUNNING))
 		return;
 	GT_EVENT(t, m, GT_EV_PROCS_CHANGE, (uint64_t)t->procs, 0);
@@ -299,7 +303,7 @@ static void say_procs(struct gotrace *t, struct gt_m *m)
 
 void gt_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 {
-	say_procs(t, m);
+	say_numbers(t, m);
 	gt_said_flush(t, m);
 	if (r->event == WEFT_EV_PROCS_CHANGE)
 		t->procs = (int)r->subject;
@@ -309,6 +313,6 @@ void gt_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 		apply_g(t, m, r);
 	else
 		gt_said_apply(t, m, r);
-	say_procs(t, m);
+	say_numbers(t, m);
 	gt_said_flush(t, m);
 }

@@ -80,6 +80,7 @@ struct gt_g {
 	uint32_t seq;  /* of the records */
 	uint64_t wseq; /* of the events */
 	uint32_t instance, stack;
+	uint64_t start; /* function, 0: not known */
 	struct gt_m *m; /* RUNNING, SYSCALL */
 	int tid;        /* that it was seen on */
 	/* While the start is inferred */
@@ -152,7 +153,8 @@ struct gotrace {
 	struct gt_p *p[GT_P_MAX];
 	struct gt_m **m, *nobody, *foreign;
 	uint32_t n_ms, cap_ms;
-	int procs; /* to be said, 0: nothing */
+	int procs;     /* to be said, 0: nothing */
+	uint64_t heap; /* likewise */
 	/* tables */
 	struct gt_string *string;
 	struct gt_stack *stack;
@@ -179,8 +181,10 @@ void gt_section(struct gotrace *t);
 uint32_t gt_string(struct gotrace *t, const char *s);
 const char *gt_string_at(const struct gotrace *t, uint64_t id, uint32_t *len); /* not terminated */
 uint64_t gt_stack_id(struct gotrace *t, uint32_t id);                          /* of the stack table */
-uint64_t gt_stack_start(struct gotrace *t, uint64_t fn);                       /* one frame: a start function */
-uint64_t gt_stack_scheduler(struct gotrace *t); /* one frame: nobody's doing but the scheduler's */
+/* Likewise, of a goroutine whose name is told by nothing else: it ends in its start function, if that is known. */
+uint64_t gt_stack_named(struct gotrace *t, uint32_t id, uint64_t start);
+uint64_t gt_stack_start(struct gotrace *t, uint64_t fn); /* one frame: a start function */
+uint64_t gt_stack_scheduler(struct gotrace *t);          /* one frame: nobody's doing but the scheduler's */
 uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w);
 int gt_stacks(struct gotrace *t, int64_t budget); /* hand them to the format; as gotrace_end() */
 void gt_tables_free(struct gotrace *t);

@@ -218,7 +218,7 @@ static void infer_far_g(struct gotrace *t, struct gt_g *g)
 	g->state = r == g->far.own && !gt_has_p_seq(r) ? GT_G_RUNNING : state_after(r);
 	g->tid = r->tid ? r->tid : g->tid;
 	if (g->wanted && r->event == WEFT_EV_GO_BLOCK && r->stack)
-		g->stack = (uint32_t)gt_stack_id(t, r->stack);
+		g->stack = (uint32_t)gt_stack_named(t, r->stack, g->start);
 }
 
 static bool taken_first(const struct gt_g *g)

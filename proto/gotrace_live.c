@@ -157,6 +157,8 @@ static int look(struct gotrace_live *l, int64_t budget)
 	l->snap = NULL;
 	if (look_at_threads(l->t) < 0)
 		return -ENOMEM;
+	if (!l->past) /* else it is what was in use at the end */
+		gotrace_heap(l->t, weft_read_heap_bytes());
 	l->looked = clock_now();
 	l->phase = BEGINS;
 	return GOTRACE_LIVE_WAIT;

@@ -28,6 +28,7 @@ struct gt_stack {
 	uint32_t n;
 	bool exact;
 	uint64_t value;
+	uint64_t start; /* function that belongs at the root, 0: none */
 	const uint64_t *pc;
 };
 
@@ -76,8 +77,8 @@ static bool same_stack(const void *user, uint32_t ref, const void *key)
 {
 	const struct gt_stack *a = &((const struct gotrace *)user)->stack[ref], *b = key;
 
-	return a->kind == b->kind && a->value == b->value && a->n == b->n && a->exact == b->exact &&
-	       (!a->n || memcmp(a->pc, b->pc, a->n * sizeof *a->pc) == 0);
+	return a->kind == b->kind && a->value == b->value && a->start == b->start && a->n == b->n &&
+	       a->exact == b->exact && (!a->n || memcmp(a->pc, b->pc, a->n * sizeof *a->pc) == 0);
 }
 
 static uint64_t put(struct gotrace *t, struct gt_stack key)
@@ -104,6 +105,13 @@ uint64_t gt_stack_id(struct gotrace *t, uint32_t id)
 	return id && !t->opts.no_stacks ? put(t, (struct gt_stack){ .kind = STACK_TABLE, .value = id }) : 0;
 }
 
+uint64_t gt_stack_named(struct gotrace *t, uint32_t id, uint64_t start)
+{
+	if (!id || t->opts.no_stacks)
+		return gt_stack_start(t, start);
+	return put(t, (struct gt_stack){ .kind = STACK_TABLE, .value = id, .start = start });
+}
+
 uint64_t gt_stack_start(struct gotrace *t, uint64_t fn)
 {
 	return fn ? put(t, (struct gt_stack){ .kind = STACK_START, .value = fn }) : 0;
@@ -120,6 +128,7 @@ uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w)
 	if (t->opts.no_stacks || w->depth <= 0)
 		return gt_stack_start(t, w->start);
 	return put(t, (struct gt_stack){ .kind = STACK_PCS,
+					 .start = w->start,
 					 .n = (uint32_t)w->depth,
 					 .exact = (w->flags & WEFT_GF_EXACT) != 0,
 					 .pc = w->pc });
@@ -161,12 +170,12 @@ static struct gt_frame frame_of(struct gotrace *t, const struct frame *f, uint64
 				  .line = (uint64_t)(line > 0 ? line : 0) };
 }
 
-/* The user's frames, innermost first; internal ones only between others, unless there are no others: so the last is
- * what the goroutine was started with, by which viewers group it.  Beyond GT_FRAMES_MAX the last place is the root's.
- */
+/* The user's frames, innermost first; internal ones only between others, unless there are no others; nobody's who
+ * called into a plugin: so the last is what the goroutine was started with, by which viewers group it.  Beyond
+ * GT_FRAMES_MAX the last place is the root's. */
 static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, struct gt_frame *out)
 {
-	int k = 0, kept = 0;
+	int k = 0, kept = 0, plugins = 0;
 
 	for (int i = 0; i < n; i++) {
 		struct frames v = frames_at(call[i]);
@@ -176,24 +185,42 @@ static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, stru
 				continue;
 			out[k < GT_FRAMES_MAX ? k++ : k - 1] = frame_of(t, &v.f[j], call[i], v.n - 1 - j);
 			kept = all || !v.f[j].internal ? k : kept;
+			plugins = v.f[j].module && v.f[j].module->plugin ? k : plugins;
 		}
 	}
-	return kept;
+	return plugins ? plugins : kept;
+}
+
+/* Where the start function's last call was a jump, or the stack is cut, it is put back at the root. */
+static int end_in(struct gotrace *t, uint64_t start, struct gt_frame *f, int k)
+{
+	struct frame named = frame_at(start);
+	struct gt_frame root = frame_of(t, &named, start, 0);
+
+	if (k && (f[k - 1].func == root.func || k == GT_FRAMES_MAX))
+		return k;
+	f[k] = root;
+	return k + 1;
 }
 
 int gt_stacks(struct gotrace *t, int64_t budget)
 {
 	for (; t->at_stack < t->n_stacks; t->at_stack++) {
+		const struct gt_stack *s = &t->stack[t->at_stack];
 		struct gt_frame f[GT_FRAMES_MAX];
 		uint64_t call[WEFT_STACK_MAX];
-		int n = calls_of(t, &t->stack[t->at_stack], call), k;
+		int n = calls_of(t, s, call), k;
 
 		for (int i = 0; i < n; i++)
 			if (frames_prepare(call[i], budget) > 0)
 				return 1;
+		if (s->start && frames_prepare(s->start, budget) > 0)
+			return 1;
 		k = choose(t, call, n, false, f);
 		if (!k)
 			k = choose(t, call, n, true, f);
+		if (s->start)
+			k = end_in(t, s->start, f, k);
 		t->format->stack(t, t->at_stack + 1, f, k);
 	}
 	return t->failed ? -ENOMEM : 0;

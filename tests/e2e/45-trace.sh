@@ -5,12 +5,14 @@
 . "$(dirname "$0")/../lib/e2e.sh"
 need_go
 need_plugins traced
+need_tracefiles
 
 # parsed FILE: the events of a trace in FILE.txt; the status says whether it is one.
 parsed() { go tool trace -d=parsed "$1" >"$1.txt" 2>"$T/trace.err"; }
 is_trace() { # WHAT FILE
 	if parsed "$2"; then ok "$1"; else fail "$1" "$(head -c 2000 "$T/trace.err")"; fi
 }
+sanitized() { [ "${V:-}" = asan ] || [ "${V:-}" = tsan ]; } # their malloc() is not counted
 samples() { get /metrics && awk '$1 == "weft_cpu_samples_total" { print $2 }' "$BODY"; }
 sampler_rests() { # goroutines of this test compute all the time
 	local before
@@ -44,7 +46,7 @@ has "waits for locks by what was called" "$T/sync" 'weft_lock$'
 has "a sleep is called that" "$T/trace.txt" 'Reason="sleep"'
 has "children are made and end" "$T/trace.txt" 'NotExist->Runnable'
 has "labels are told" "$T/trace.txt" 'kind=tasks'
-[ "${V:-}" = asan ] || [ "${V:-}" = tsan ] || has "and memory in use" "$T/trace.txt" 'Metric .*heap'
+sanitized || has "and memory in use" "$T/trace.txt" 'Metric .*heap'
 has "who says nothing is there from the start" "$T/trace.txt" 'traced_silent'
 
 # Four at once, short and long, with whatever there is to choose.
@@ -75,29 +77,72 @@ done
 get /debug/pprof/
 has "it is on the index page" "$BODY" '"trace\?seconds='
 
-# The viewer's pages.
+# The viewer's pages: those it links to, and what those ask for.
 viewer "$T/trace"
+reader=$(sed -nE 's/.*GoID=([0-9]+) .*Reason="network".*/\1/p' "$T/trace.txt" | head -n 1)
 page / 'View trace'
-page /trace 'trace_viewer_full'
-page /jsontrace 'traced_section'
-page '/jsontrace?view=thread' 'traced_section'
+page '/trace?view=proc' 'trace_viewer_full'
+page '/trace?view=thread' 'trace_viewer_full'
+page /static/trace_viewer_full.html 'tracing'
+page '/jsontrace?view=proc' '"name":"Proc 0"'
+has "with slices" "$T/page" 'traced_section'
+sanitized || has "with memory in use" "$T/page" '"Allocated":[1-9]'
+page '/jsontrace?view=proc&start=0&end=100000' 'traceEvents'
+page '/jsontrace?view=thread' '"name":"Thread [0-9]+"'
+has "with slices, too" "$T/page" 'traced_section'
 page /goroutines 'traced_parent'
+has_not "by what they were started with" "$T/page" 'name=("|instance_|rt_|run_member)'
 page '/goroutine?name=traced_sleeper' 'Block time \(sleep\)'
-page '/io?raw=1' .
-page '/block?raw=1' .
-page '/syscall?raw=1' .
-page '/sched?raw=1' .
+page '/goroutine?name=traced_sleeper&sortby=Block+time+%28sleep%29' 'Block time \(sleep\)'
+page "/trace?goid=$reader" 'trace_viewer_full'
+page "/jsontrace?goid=$reader" 'traced_reader'
 page /usertasks 'traced_request'
 page '/usertask?type=traced_request' 'one of 2'
-page '/usertask?type=traced_part' 'two, in a section'
+page '/usertask?type=traced_part&complete=1&latmin=1ms' 'two, in a section'
 TASK=$(sed -nE 's/.*focustask=([0-9]+).*/\1/p' "$T/page" | head -n 1)
-page "/jsontrace?focustask=$TASK" 'traced_part'
-page /userregions 'traced_inner'
+for kind in focustask taskid; do
+	page "/trace?$kind=$TASK" 'trace_viewer_full'
+	page "/jsontrace?$kind=$TASK" 'traced_part'
+done
+page /userregions '<pre>.*traced_inner'
 page '/userregion?type=traced_outer' 'traced_outer'
-page "/jsontrace?goid=$(sed -nE 's/.*GoID=([0-9]+) .*Reason="network".*/\1/p' "$T/trace.txt" | head -n 1)" 'traced_reader'
-for kind in io block syscall sched; do page "/region$kind?raw=1&type=traced_outer" .; done
+profile '/io?raw=1' traced_reader
+profile '/block?raw=1' want_mutex
+profile '/syscall?raw=1' traced_section
+profile '/sched?raw=1' want_mutex
+profile '/io?name=traced_reader&raw=1' weft_read
+profile '/block?name=want_mutex&raw=1' weft_lock
+profile '/syscall?name=traced_section&raw=1' traced_section
+profile '/sched?name=traced_parent&raw=1' 'weft\._Sched'
+profile '/regionio?raw=1&type=traced_late' nanoseconds
+profile '/regionblock?raw=1&type=traced_outer' nanoseconds
+profile '/regionsyscall?raw=1&type=traced_inner' traced_tasks
+profile '/regionsched?raw=1&type=traced_outer' nanoseconds
 page /mmu 'MMU'
 page '/mmu?mode=plot&flags=stw' 'curve'
+page '/mmu?mode=details&window=1000000&flags=stw' '\['
+weftd_stop TERM
+
+# One P, whose owner wakes somebody and computes for 5 ms, or longer where it gets no CPU, before it waits: so long could
+# he who was woken have run. How long that was it says in the trace.
+config '{ "runtime": { "maxprocs": 1 }, "instances": [ { "name": "late", "plugin": "traced.so", "config": { "late": "5ms" } } ] }'
+weftd_start
+get '/debug/pprof/trace?seconds=0.4'
+cp "$BODY" "$T/late"
+"$TRACEFILES" --latency "$T/late" | sort -rnk 3 >"$T/latency"
+read -r woken times ns <"$T/latency"
+between "who is woken runs again and again" "$times" 2 80
+between "but only after 5 ms" $((ns / times / 1000)) 5000 1000000
+between "so says go tool trace" "$(mean sched "$T/late" 'traced_waker$')" "$((ns / times - 1000))e-6" "$((ns / times + 1000))e-6"
+parsed "$T/late"
+between "it is what the waker has computed, in percent" "$(awk -v woken="GoID=$woken" '
+	function time() { match($0, /Time=[0-9]+/); return substr($0, RSTART + 5, RLENGTH - 5) }
+	index($0, woken " Waiting->Runnable") { since = time() }
+	/Category="computed"/ && since { match($0, /Message="[0-9]+/); computed = substr($0, RSTART + 9, RLENGTH - 9) }
+	index($0, woken " Runnable->Running") && computed { ns += time() - since; by_hand += computed; since = computed = 0 }
+	END { print 100 * ns / by_hand }' "$T/late.txt")" 99 $((105 + 10 * E2E_SLOW))
+has "a plugin's run() is known by its name" "$T/late.txt" 'traced_run @'
+has_not "and not by what called it" "$T/late.txt" 'instance_run'
 weftd_stop TERM
 
 config "$(jq '.http.endpoints.trace = false' "$CONFIG")"

@@ -7,9 +7,8 @@
 . "$(dirname "$0")/../lib/e2e.sh"
 need_trace_tool
 need_plugins burn churn traced
-TRACEFILES=$B/e2e/tracefiles
-"$CC" -std=gnu17 -D_GNU_SOURCE -O2 -I"$ROOT/tests/lib" -o "$TRACEFILES" "$ROOT"/tests/e2e/tracefiles.c "$ROOT"/tests/lib/tracecheck*.c &&
-	"${MAKE:-make}" -s B="$B" V="${V:-release}" "$B/unit" || exit 1
+need_tracefiles
+"${MAKE:-make}" -s B="$B" V="${V:-release}" "$B/unit" || exit 1
 
 # by_tool FILE...: a line per file that Go's reader refuses.
 by_tool() {

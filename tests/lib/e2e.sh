@@ -296,6 +296,13 @@ need_trace_tool() {
 	export TRACE_TOOL TRACE_EVENTS
 }
 
+# need_tracefiles: $TRACEFILES, our own reader of traces. Scripts that want it may run at once.
+need_tracefiles() {
+	TRACEFILES=$B/e2e/tracefiles
+	"$CC" -std=gnu17 -D_GNU_SOURCE -O2 -I"$ROOT/tests/lib" -o "$TRACEFILES.$$" "$ROOT"/tests/e2e/tracefiles.c \
+		"$ROOT"/tests/lib/tracecheck*.c && mv "$TRACEFILES.$$" "$TRACEFILES" || { fail "tracefiles builds"; exit 1; }
+}
+
 # The Go oracle: a net/http/pprof server with the goroutines of tests/e2e/plugins/parked.c; sets GO_URL.
 gooracle_start() {
 	need_go
@@ -307,7 +314,8 @@ gooracle_start() {
 	GO_URL=http://$(cat "$T/gooracle.addr")
 }
 
-# viewer FILE: what `go tool trace` serves of a trace, at $VIEWER; page PATH REGEX: it has that page, with that in it.
+# viewer FILE: what `go tool trace` serves of a trace, at $VIEWER; page PATH REGEX: it has that page, with that in it;
+# profile PATH REGEX: it has that profile, with that among its words.
 # The tool itself is run: go would start it as a child, and leave it behind.
 viewer() {
 	BROWSER=/bin/true "$(go tool -n trace)" -http=127.0.0.1:0 "$1" >"$T/viewer" 2>&1 &
@@ -320,6 +328,11 @@ page() {
 	code=$(curl -s -m 60 -o "$T/page" -w '%{http_code}' "$VIEWER$1")
 	eq "$1" "$code" 200
 	has "$1 shows $2" "$T/page" "$2"
+}
+profile() {
+	page "$1" .
+	gzip -dc "$T/page" >"$T/words"
+	has "$1 has $2" "$T/words" "$2"
 }
 
 pprof() { go tool pprof "$@" 2>"$T/pprof.err"; }

@@ -1,4 +1,7 @@
-/* traced.c - waits whose lengths are known, for the execution trace: each goes on for as long as the instance. */
+/* traced.c - waits whose lengths are known, for the execution trace: each goes on for as long as the instance.
+ *
+ * config: "late" how long a goroutine that was woken has to wait for the only P, over and over; then there is nobody
+ * else. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -6,6 +9,8 @@
 
 struct traced {
 	int pipe[2];
+	int64_t late;
+	weft_chan *there, *back;
 };
 
 static bool over(void)
@@ -96,17 +101,65 @@ __attribute__((noinline)) static void traced_silent(void *arg)
 		;
 }
 
+/* It is sent something, and may not run until the sender, who computes, waits for the answer. */
+__attribute__((noinline)) static void traced_late(void *arg)
+{
+	struct traced *t = arg;
+	int n;
+
+	while (weft_chan_recv(t->there, &n, sizeof n) >= 0 && weft_chan_send(t->back, &n, sizeof n) >= 0)
+		;
+}
+
+static int traced_waker(struct traced *t)
+{
+	int n = 0, rc = 0;
+
+	while (rc >= 0) {
+		int64_t start, now;
+
+		rc = weft_chan_send(t->there, &n, sizeof n);
+		start = now = weft_now();
+		while (now < start + t->late)
+			now = weft_now();
+		weft_trace_log("computed", "%lld", (long long)(now - start));
+		if (rc >= 0)
+			rc = weft_chan_recv(t->back, &n, sizeof n);
+	}
+	return rc == -ECANCELED ? 0 : rc;
+}
+
+static int traced_init(void *state, const weft_conf *conf)
+{
+	struct traced *t = state;
+
+	return weft_conf_dur(conf, "late", &t->late);
+}
+
+static int run_late(struct traced *t)
+{
+	int rc;
+
+	t->there = weft_chan_new(sizeof(int), 1);
+	t->back = weft_chan_new(sizeof(int), 1);
+	rc = t->there && t->back ? weft_go(traced_late, t) : -ENOMEM;
+	return rc < 0 ? rc : traced_waker(t);
+}
+
 static int traced_run(void *state)
 {
 	static const weft_fn fns[] = { traced_sleeper, traced_writer, traced_reader, traced_section,
 				       traced_parent,  traced_tasks,  traced_silent };
 	struct traced *t = state;
-	int rc = pipe(t->pipe) < 0 ? -errno : 0;
+	int rc;
 
+	if (t->late)
+		return run_late(t);
+	rc = pipe(t->pipe) < 0 ? -errno : 0;
 	for (size_t i = 0; rc == 0 && i < sizeof fns / sizeof *fns; i++)
 		rc = weft_go(fns[i], t);
 	return rc;
 }
 
 WEFT_PLUGIN(.name = "traced", .version = "1", .about = "waits of known lengths", .state_size = sizeof(struct traced),
-	    .run = traced_run);
+	    .init = traced_init, .run = traced_run);
