@@ -12,7 +12,6 @@
 #include <time.h>
 
 #define GRACE INT64_C(1000000000)
-#define PORTION 256 /* records between looks at the clock */
 
 struct gotrace *gotrace_new(const struct gotrace_opts *opts)
 {
@@ -63,6 +62,11 @@ bool gotrace_samples(const struct gotrace *t)
 bool gotrace_full(const struct gotrace *t)
 {
 	return t->opts.max_bytes && t->n_bytes >= t->opts.max_bytes;
+}
+
+bool gotrace_begun(const struct gotrace *t)
+{
+	return t->begun;
 }
 
 void gotrace_forget_after(struct weft_recs *recs, int64_t time)
@@ -158,12 +162,12 @@ static bool write_one(struct gotrace *t, int64_t until)
 	return true;
 }
 
-static int64_t clock_now(void)
+bool gt_is_over(int64_t budget)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec >= budget;
 }
 
 /* What is left has to be read again. */
@@ -186,8 +190,10 @@ int64_t gotrace_next(const struct gotrace *t)
 
 int gotrace_write(struct gotrace *t, int64_t until, int64_t budget)
 {
+	if (!t->begun && gt_begin(t, budget))
+		return t->failed ? -ENOMEM : 1;
 	do {
-		for (int i = 0; i < PORTION; i++) {
+		for (int i = 0; i < GT_PORTION; i++) {
 			if (t->failed)
 				return -ENOMEM;
 			if (gotrace_full(t) || !write_one(t, until)) {
@@ -195,7 +201,7 @@ int gotrace_write(struct gotrace *t, int64_t until, int64_t budget)
 				return 0;
 			}
 		}
-	} while (clock_now() < budget);
+	} while (!gt_is_over(budget));
 	return 1;
 }
 

@@ -58,6 +58,7 @@ void gotrace_take(struct gotrace *t, const struct weft_recs *recs);
 /* Write what was taken, up to the time `until`, and as far as its causes are there.  1: call again, the time `budget`
  * (CLOCK_MONOTONIC ns) is over; 0: done, the records are no longer needed; -ENOMEM. */
 int gotrace_write(struct gotrace *t, int64_t until, int64_t budget);
+bool gotrace_begun(const struct gotrace *t); /* by then the states at the start are written */
 /* After that: the time of the earliest record that may still be missing. */
 int64_t gotrace_next(const struct gotrace *t);
 /* Names and stacks.  1: call again; 0: the trace is complete; -ENOMEM. */

@@ -100,18 +100,10 @@ void gotrace_thread(struct gotrace *t, const struct weft_sched_m *m)
 
 /* --- Saying it ------------------------------------------------------------------------------------------------ */
 
-static void say_standing(struct gotrace *t, struct gt_m *m)
+static void say_standing(struct gotrace *t, struct gt_g *g)
 {
-	for (uint32_t i = 0; i < GT_P_MAX; i++)
-		if (t->p[i] && t->p[i]->state == GT_P_IDLE)
-			GT_EVENT(t, m, GT_EV_PROC_STATUS, i, GT_P_IDLE);
-	for (uint32_t i = 0; i < t->n_buckets; i++) {
-		for (struct gt_g *g = t->buckets[i]; g; g = g->next) {
-			if (!g->wanted || (g->state != GT_G_RUNNABLE && g->state != GT_G_WAITING))
-				continue;
-			GT_EVENT(t, m, GT_EV_GO_STATUS_STACK, g->id, (uint64_t)-1, g->state, g->stack);
-		}
-	}
+	if (g->wanted && (g->state == GT_G_RUNNABLE || g->state == GT_G_WAITING))
+		GT_EVENT(t, t->nobody, GT_EV_GO_STATUS_STACK, g->id, (uint64_t)-1, g->state, g->stack);
 }
 
 static void say_thread(struct gotrace *t, struct gt_m *m)
@@ -126,20 +118,46 @@ static void say_thread(struct gotrace *t, struct gt_m *m)
 
 void gotrace_begin(struct gotrace *t, const struct weft_recs *recs)
 {
-	struct gt_m *nobody = gt_m_get(t, -1);
-
+	(void)gt_m_get(t, -1);
 	gotrace_take(t, recs);
-	if (!nobody || t->failed)
-		return;
 	t->lost = recs->lost;
 	if (recs->lost > t->opts.from)
 		t->opts.from = recs->lost;
-	gt_cut(t);
-	gt_infer(t);
+}
+
+static void say_ps(struct gotrace *t)
+{
+	gt_infer_rest(t);
 	t->now = t->opts.from;
-	say_standing(t, nobody);
+	for (uint32_t i = 0; i < GT_P_MAX; i++)
+		if (t->p[i] && t->p[i]->state == GT_P_IDLE)
+			GT_EVENT(t, t->nobody, GT_EV_PROC_STATUS, i, GT_P_IDLE);
+}
+
+static void say_threads(struct gotrace *t)
+{
 	for (uint32_t i = 0; i < t->n_ms; i++)
 		if (t->m[i]->p || t->m[i]->g)
 			say_thread(t, t->m[i]);
+}
+
+int gt_begin(struct gotrace *t, int64_t budget)
+{
+	enum { CUTS, LOOKS, INFERS, SAYS };
+
+	if (t->failed)
+		return 1;
+	if (t->at.phase == CUTS && gt_cut(t, budget))
+		t->at.phase = LOOKS;
+	if (t->at.phase == LOOKS && gt_infer_look(t, budget))
+		t->at.phase = INFERS;
+	if (t->at.phase == INFERS && gt_infer_gs(t, budget)) {
+		say_ps(t);
+		t->at.phase = SAYS;
+	}
+	if (t->at.phase != SAYS || !gt_each_g(t, say_standing, budget))
+		return 1;
+	say_threads(t);
 	t->begun = true;
+	return t->failed;
 }

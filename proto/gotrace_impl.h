@@ -13,6 +13,7 @@
 #define GT_P_MAX 1024
 #define GT_STRING_MAX 1024
 #define GT_FRAMES_MAX 128
+#define GT_PORTION 256 /* records or goroutines between looks at the clock */
 
 /* Events of the format. */
 enum {
@@ -140,6 +141,13 @@ struct gotrace {
 	uint64_t n_events, n_repairs, n_bytes;
 	int failed;
 	bool begun;
+	/* gt_begin(): how far it is */
+	struct {
+		int phase;
+		uint32_t i;               /* thread, or bucket of goroutines */
+		const struct weft_rec *r; /* of that thread, NULL: its first */
+		bool cut, moved;          /* by time; by effects, in this round */
+	} at;
 	bool hole;                        /* between this reading and the last */
 	int64_t lost;                     /* when it began: records of up to then */
 	const struct weft_rec *first;     /* of what was taken last */
@@ -167,6 +175,7 @@ struct gotrace {
 
 /* gotrace.c: an event in m's stream, at t->now, which it moves on. */
 void gt_event(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args);
+bool gt_is_over(int64_t budget);
 #define GT_EVENT(t, m, id, ...) gt_event((t), (m), (id), (const uint64_t[4]){ __VA_ARGS__ })
 #define GT_EVENT0(t, m, id) gt_event((t), (m), (id), NULL)
 
@@ -193,6 +202,8 @@ void gt_tables_free(struct gotrace *t);
 struct gt_g *gt_g_find(const struct gotrace *t, uint64_t id);
 struct gt_g *gt_g_get(struct gotrace *t, uint64_t id); /* NULL: no memory, and t->failed */
 void gt_g_end(struct gotrace *t, struct gt_g *g);
+/* All goroutines, from where the last call stopped; fn neither makes nor ends one.  False: call again. */
+bool gt_each_g(struct gotrace *t, void (*fn)(struct gotrace *t, struct gt_g *g), int64_t budget);
 struct gt_p *gt_p_get(struct gotrace *t, uint32_t id); /* NULL: likewise, or there is no such id */
 struct gt_m *gt_m_get(struct gotrace *t, int tid);
 void gt_states_free(struct gotrace *t);
@@ -202,9 +213,14 @@ int gt_p_counts(const struct weft_rec *r);
 bool gt_has_g_seq(const struct weft_rec *r);
 bool gt_has_p_seq(const struct weft_rec *r);
 
-/* gotrace_infer.c: all that is taken comes after the start, or is passed over; then who was where. */
-void gt_cut(struct gotrace *t);
-void gt_infer(struct gotrace *t);
+/* gotrace_infer.c: all that is taken comes after the start, or is passed over; then who was where, in three steps.
+ * False: call again, the budget is over. */
+bool gt_cut(struct gotrace *t, int64_t budget);
+bool gt_infer_look(struct gotrace *t, int64_t budget);
+bool gt_infer_gs(struct gotrace *t, int64_t budget);
+void gt_infer_rest(struct gotrace *t);
+/* gotrace_begin.c: all that, and what is to be said of it.  1: call again; 0: it has begun. */
+int gt_begin(struct gotrace *t, int64_t budget);
 
 /* gotrace_event.c */
 bool gt_ready(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);

@@ -108,35 +108,55 @@ static void advance(struct gotrace *t, struct gt_m *m, const struct weft_rec *to
 	}
 }
 
-static bool move_cut(struct gotrace *t)
+static void cut_by_time(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 {
-	bool moved = false;
-
-	for (uint32_t i = 0; i < t->n_ms; i++) {
-		struct gt_m *m = t->m[i];
-
-		for (const struct weft_rec *r = m->at; r < m->end; r++) {
-			if (!crosses(t, r))
-				continue;
-			advance(t, m, r + 1);
-			moved = true;
-		}
-	}
-	return moved;
+	if (r == m->at && r->time < t->opts.from)
+		advance(t, m, r + 1);
 }
 
-void gt_cut(struct gotrace *t)
+static void cut_by_effect(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 {
-	for (uint32_t i = 0; i < t->n_ms; i++) {
-		struct gt_m *m = t->m[i];
-		const struct weft_rec *r = m->at;
+	if (!crosses(t, r))
+		return;
+	advance(t, m, r + 1);
+	t->at.moved = true;
+}
 
-		while (r < m->end && r->time < t->opts.from)
-			r++;
-		advance(t, m, r);
+/* All threads' records that are taken, from where the last call stopped; false: call again, it is time. */
+static bool each_rec(struct gotrace *t, void (*fn)(struct gotrace *, struct gt_m *, const struct weft_rec *),
+		     int64_t budget)
+{
+	unsigned n = 0;
+
+	for (; t->at.i < t->n_ms; t->at.i++, t->at.r = NULL) {
+		struct gt_m *m = t->m[t->at.i];
+
+		for (const struct weft_rec *r = t->at.r ? t->at.r : m->at; r < m->end; r++) {
+			fn(t, m, r);
+			if (++n % GT_PORTION == 0 && gt_is_over(budget)) {
+				t->at.r = r + 1;
+				return false;
+			}
+		}
 	}
-	while (move_cut(t))
-		;
+	t->at.i = 0;
+	return true;
+}
+
+bool gt_cut(struct gotrace *t, int64_t budget)
+{
+	if (!t->at.cut) {
+		if (!each_rec(t, cut_by_time, budget))
+			return false;
+		t->at.cut = true;
+	}
+	do {
+		if (t->at.i == 0 && !t->at.r)
+			t->at.moved = false;
+		if (!each_rec(t, cut_by_effect, budget))
+			return false;
+	} while (t->at.moved);
+	return true;
 }
 
 /* --- The near side ----------------------------------------------------------------------------------------- */
@@ -324,17 +344,25 @@ static void infer_p(struct gotrace *t, struct gt_p *p)
 	}
 }
 
-void gt_infer(struct gotrace *t)
+static void look(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 {
-	for (uint32_t i = 0; i < t->n_ms; i++) {
-		for (const struct weft_rec *r = t->m[i]->at; r < t->m[i]->end; r++) {
-			look_g(t, r);
-			look_p(t, r);
-		}
-	}
-	for (uint32_t i = 0; i < t->n_buckets; i++)
-		for (struct gt_g *g = t->buckets[i]; g; g = g->next)
-			infer_g(t, g);
+	(void)m;
+	look_g(t, r);
+	look_p(t, r);
+}
+
+bool gt_infer_look(struct gotrace *t, int64_t budget)
+{
+	return each_rec(t, look, budget);
+}
+
+bool gt_infer_gs(struct gotrace *t, int64_t budget)
+{
+	return gt_each_g(t, infer_g, budget);
+}
+
+void gt_infer_rest(struct gotrace *t)
+{
 	for (uint32_t i = 0; i < GT_P_MAX; i++)
 		if (t->p[i])
 			infer_p(t, t->p[i]);

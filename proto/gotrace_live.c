@@ -87,9 +87,9 @@ void gotrace_live_free(struct gotrace_live *l)
 
 void gotrace_live_finish(struct gotrace_live *l)
 {
-	if (l->phase == RUNS)
+	if (l->phase == RUNS && gotrace_begun(l->t))
 		l->phase = ENDS;
-	else if (l->phase < RUNS)
+	else if (l->phase <= RUNS)
 		l->end = l->from;
 }
 

@@ -125,6 +125,18 @@ void gt_g_end(struct gotrace *t, struct gt_g *g)
 	t->n_gs--;
 }
 
+bool gt_each_g(struct gotrace *t, void (*fn)(struct gotrace *, struct gt_g *), int64_t budget)
+{
+	while (t->at.i < t->n_buckets) {
+		for (struct gt_g *g = t->buckets[t->at.i]; g; g = g->next)
+			fn(t, g);
+		if (++t->at.i % GT_PORTION == 0 && gt_is_over(budget))
+			return false;
+	}
+	t->at.i = 0;
+	return true;
+}
+
 /* --- Ps and threads --------------------------------------------------------------------------------- */
 
 struct gt_p *gt_p_get(struct gotrace *t, uint32_t id)

@@ -277,9 +277,9 @@ int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg)
 	return rt_go(NULL, inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .even_if_over = true });
 }
 
-int weft_inst_callback(weft_inst *inst, weft_fn fn, void *arg, weft_fn start)
+int weft_inst_callback(weft_inst *inst, weft_fn fn, void *arg, weft_fn callback)
 {
-	const struct rt_origin origin = { .start = start };
+	const struct rt_origin origin = { .start = callback };
 
 	return rt_go(NULL, inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .even_if_over = true, .origin = &origin });
 }
