@@ -109,7 +109,8 @@ const struct conf_row conf_schema[] = {
 	  .def = "true",
 	  AT(http.endpoints.trace),
 	  .live = true,
-	  .help = "Whether /debug/pprof/trace is served, which tells what each goroutine did when." },
+	  .help = "Whether /debug/pprof/trace, /debug/flight and its snapshots are served, which tell what each "
+		  "goroutine did when." },
 	{ .path = "http.labels",
 	  .type = CONF_T_BOOL,
 	  .def = "true",

@@ -12,6 +12,7 @@
 #include "flight.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -39,6 +40,7 @@ static struct {
 	int event_fd; /* -1: nothing is kept */
 	struct flight_watch *watch;
 	atomic_bool asked;
+	atomic_bool ready, busy; /* the thread: has done with what others left; takes one */
 	/* counters */
 	_Atomic uint64_t taken[FLIGHT_REASON_N], errors, suppressed;
 	pthread_mutex_t lock;
@@ -191,12 +193,14 @@ static int publish(const struct snapshot *s)
 	return rc < 0 ? rc : flight_publish(flight.dir, s->trace_temp, file);
 }
 
-static int prune(void)
+static void prune(void)
 {
 	int64_t bytes = flight.conf->flight.max_bytes;
+	int rc = flight_prune(flight.dir, (size_t)flight.conf->flight.max_snapshots,
+			      bytes ? (uint64_t)bytes : UINT64_MAX);
 
-	return flight_prune(flight.dir, (size_t)flight.conf->flight.max_snapshots,
-			    bytes ? (uint64_t)bytes : UINT64_MAX);
+	if (rc < 0)
+		log_error("flight recorder: old snapshots in %s can't be deleted: %s", flight.dir, weft_strerror(rc));
 }
 
 static void take(const struct flight_found *found)
@@ -211,8 +215,6 @@ static void take(const struct flight_found *found)
 		rc = write_both(&s);
 	if (rc == 0)
 		rc = publish(&s);
-	if (rc == 0)
-		rc = prune();
 	if (s.trace >= 0)
 		close(s.trace);
 	if (s.dump >= 0)
@@ -225,6 +227,7 @@ static void take(const struct flight_found *found)
 	}
 	atomic_fetch_add(&flight.taken[found->reason], 1);
 	log_notice("flight recorder: %s; see %s/%s.trace", found->what, flight.dir, s.name);
+	prune();
 }
 
 /* --- The thread ---------------------------------------------------------------------------------------- */
@@ -264,13 +267,16 @@ static void *flight_main(void *arg)
 	pthread_setname_np(pthread_self(), "weft-flight");
 	weft_host_thread("weft-flight");
 	convert_fatal();
+	atomic_store(&flight.ready, true);
 	for (;;) {
 		int64_t left = next - now_ns();
 
 		(void)poll(&p, 1, pause < 0 ? -1 : left > 0 ? (int)(left / WEFT_MS + 1) : 0);
 		(void)!read(flight.event_fd, &n, sizeof n);
+		atomic_store(&flight.busy, true); /* before `asked` is reset: flight_end() looks at both */
 		while (take_due(&found))
 			take(&found);
+		atomic_store(&flight.busy, false);
 		if (pause >= 0 && now_ns() >= next) {
 			look();
 			pause = flight_watch_pause(flight.watch);
@@ -306,6 +312,20 @@ static int start(void)
 	return -pthread_create(&thread, NULL, flight_main, NULL);
 }
 
+/* Make the folder if need be.  0, or why nothing can be kept there. */
+static int make_dir(const char *dir)
+{
+	int fd;
+
+	if (mkdir(dir, 0750) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return access(dir, W_OK | X_OK) < 0 ? -errno : 0;
+}
+
 int flight_start(const struct conf *c)
 {
 	int rc;
@@ -314,15 +334,25 @@ int flight_start(const struct conf *c)
 	flight.dir = flight_directory(c);
 	if (!flight.dir)
 		return 0;
-	if ((mkdir(flight.dir, 0750) < 0 && errno != EEXIST) || access(flight.dir, W_OK | X_OK) < 0) {
+	rc = make_dir(flight.dir);
+	if (rc < 0) {
 		log_error("flight recorder: %s can't be used: %s; no snapshots are kept", flight.dir,
-			  weft_strerror(-errno));
+			  weft_strerror(rc));
 		return 0;
 	}
 	rc = start();
 	if (rc < 0)
 		log_error("flight recorder: its thread can't start: %s", weft_strerror(rc));
 	return rc;
+}
+
+void flight_end(int64_t limit)
+{
+	int64_t until = now_ns() + limit;
+
+	while (atomic_load(&flight.ready) && (atomic_load(&flight.asked) || atomic_load(&flight.busy)) &&
+	       now_ns() < until)
+		nanosleep(&(struct timespec){ .tv_nsec = WEFT_MS }, NULL);
 }
 
 void flight_metrics(void *buf)

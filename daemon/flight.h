@@ -38,6 +38,8 @@ int flight_start(const struct conf *c);
 bool flight_signal(void);
 /* Any thread; waits for nobody.  Not in the cool-down, nor while another is due. */
 void flight_trigger(enum flight_reason reason, const char *fmt, ...) WEFT_PRINTF(2, 3);
+/* The daemon ends: let the snapshot that is being taken become whole, and wait for that no longer. */
+void flight_end(int64_t limit);
 /* For /metrics; any thread. */
 void flight_metrics(void *buf);
 

@@ -233,7 +233,8 @@ static void refuse(struct instance *in, const char *why)
 		end_context(in);
 	else
 		gone(in);
-	weftd_refuse(in->d, "instance \"%s\": %s", in->conf->name, why);
+	weftd_refuse(in->d, "%s:%d: instance \"%s\": %s; weftd does not run without it", in->d->conf_file,
+		     in->conf->line, in->conf->name, why);
 }
 
 static void run_returned(void *arg)

@@ -441,6 +441,7 @@ int weftd_run(struct weftd *d, const struct weft_host_opts *host)
 		log_notice("stopped, exit status %d", d->exit_code);
 	}
 	trace_api_end(trace_limit(d));
+	flight_end(trace_limit(d));
 	flight_fatal_close();
 	flush_stdio();
 	logger_flush(LOG_NS);

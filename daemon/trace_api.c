@@ -32,7 +32,7 @@ static struct writing *writing; /* under lock; NULL: none */
 
 static bool recorder_is_on(void)
 {
-	static struct weft_counters c; /* large; all that matters of it is constant */
+	struct weft_counters c;
 
 	weft_read_counters(&c);
 	return c.recorder_bytes > 0;

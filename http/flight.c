@@ -60,6 +60,13 @@ static void put_row(struct buf *b, const char *dir, struct flight_snapshot *s)
 	buf_str(b, "</td></tr>\n");
 }
 
+static void put_unreadable(struct buf *b, const char *dir, int rc)
+{
+	buf_str(b, "<p>No snapshots can be read: ");
+	buf_html(b, dir);
+	buf_fmt(b, ": %s.</p>\n", weft_strerror(rc));
+}
+
 static int put_list(struct buf *b, const char *dir)
 {
 	struct flight_snapshot *s = NULL;
@@ -73,6 +80,8 @@ static int put_list(struct buf *b, const char *dir)
 	if (!dir)
 		buf_str(b, "<p>No snapshots are kept: neither flight.directory nor the environment's STATE_DIRECTORY "
 			   "names a folder.</p>\n");
+	else if (n < 0)
+		put_unreadable(b, dir, n);
 	else if (n == 0)
 		buf_str(b, "<p>No snapshot has been kept yet. SIGUSR2 asks for one.</p>\n");
 	if (n > 0)
@@ -81,7 +90,7 @@ static int put_list(struct buf *b, const char *dir)
 		put_row(b, dir, &s[i]);
 	buf_fmt(b, "%s</body>\n</html>\n", n > 0 ? "</table>\n" : "");
 	free(s);
-	return n < 0 ? n : b->failed ? -ENOMEM : 0;
+	return b->failed ? -ENOMEM : 0;
 }
 
 /* --- A file ---------------------------------------------------------------------------------------- */
@@ -155,11 +164,8 @@ void get_flights(struct request *r)
 		reply_error(r, MHD_HTTP_NOT_FOUND, "there is no such snapshot");
 		return;
 	}
-	if (r->method == METHOD_HEAD) {
-		reply_head(r, *file ? type_binary : type_html, NULL);
-		return;
-	}
-	x = op_new(r, sizeof(*x), BUDGET_COLLECTION, flights_free);
+	/* The list is small, and wanted when much else is going on. */
+	x = op_new(r, sizeof(*x), *file ? BUDGET_COLLECTION : BUDGET_NONE, flights_free);
 	if (!x)
 		return;
 	snprintf(x->file, sizeof(x->file), "%s", file);

@@ -186,7 +186,8 @@ int flight_open(const char *dir, const char *file)
 	if (at < 0)
 		return at;
 	fd = openat(at, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	fd = fd < 0 ? -errno : fd;
+	if (fd < 0)
+		fd = errno == ELOOP ? -ENOENT : -errno; /* a link is no such file */
 	close(at);
 	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
 		close(fd);

@@ -25,7 +25,8 @@ static const struct entry others[] = {
 	  0, NULL, 0 },
 	{ "trace", "seconds=1",
 	  "What the scheduler did: every start, wait and wake-up of goroutines. seconds=N sets for how long (1), "
-	  "instance=NAME or g=ID whose. Look at it with go tool trace.",
+	  "instance=NAME or g=ID whose; cpu=1 adds CPU samples, stacks=0 leaves stacks out, max_bytes=N ends it early. "
+	  "Look at it with go tool trace.",
 	  HTTP_TRACE, NULL, 0 },
 };
 #define N_OTHERS (sizeof(others) / sizeof(others[0]))

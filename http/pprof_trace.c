@@ -247,6 +247,18 @@ static bool seconds_of(const char *query, double *s)
 	return !*end && isfinite(*s) && *s > 0;
 }
 
+/* False: a reply is set. */
+static bool recorder_is_on(struct request *r)
+{
+	struct weft_counters c;
+
+	weft_read_counters(&c);
+	if (c.recorder_bytes > 0)
+		return true;
+	reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the recorder is off: runtime.recorder.memory is 0");
+	return false;
+}
+
 /* As Go has it: what is no positive number is 1. */
 void get_trace(struct request *r)
 {
@@ -256,20 +268,12 @@ void get_trace(struct request *r)
 	if (!seconds_of(r->query, &seconds))
 		seconds = 1;
 	if (!seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !parse(r, &asked) ||
-	    !flag(r, "cpu", &asked.cpu))
+	    !flag(r, "cpu", &asked.cpu) || !recorder_is_on(r))
 		return;
 	if (r->method == METHOD_HEAD)
 		reply_head(r, type_binary, "trace");
 	else
 		start(r, &asked, mono_now() + (int64_t)(seconds * SECOND), "trace");
-}
-
-static bool recorder_is_on(void)
-{
-	struct weft_counters c;
-
-	weft_read_counters(&c);
-	return c.recorder_bytes > 0;
 }
 
 void get_flight(struct request *r)
@@ -285,12 +289,8 @@ void get_flight(struct request *r)
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "seconds must be a number greater than 0");
 		return;
 	}
-	if (!parse(r, &asked))
+	if (!parse(r, &asked) || !recorder_is_on(r))
 		return;
-	if (!recorder_is_on()) {
-		reply_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the recorder is off: runtime.recorder.memory is 0");
-		return;
-	}
 	asked.opts.from = seconds * SECOND < (double)now ? now - (int64_t)(seconds * SECOND) : 1;
 	if (r->method == METHOD_HEAD)
 		reply_head(r, type_binary, "flight.trace");

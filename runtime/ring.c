@@ -23,7 +23,7 @@ static struct rt_lock lock = RT_LOCK_INIT(CHUNK);
 static struct rt_chunk *chunks; /* the pool, contiguous */
 static size_t n_chunks, pool_bytes;
 static struct rt_chunk *oldest, *newest;
-static uint64_t n_recycled, lost_tsc;
+static uint64_t n_recorded, lost_tsc; /* in chunks that were let go */
 static _Atomic uint64_t n_dropped;
 static _Atomic bool frozen; /* the process dies: what the pool holds stays there */
 /* Records of threads that are no Ms (revocation, wakes by foreign threads) go through one pseudo M. */
@@ -75,6 +75,7 @@ int rt_rec_start(size_t bytes)
 	oldest = newest = NULL;
 	for (size_t i = 0; i < n; i++) {
 		chunks[i].producer = chunks[i].owner = NULL;
+		chunks[i].counted = 0;
 		st(&chunks[i].n, 0);
 		list_append(&chunks[i]);
 	}
@@ -90,6 +91,8 @@ int rt_rec_start(size_t bytes)
 static void let_go(struct rt_chunk *c)
 {
 	c->producer = NULL;
+	n_recorded += ld(&c->n) - c->counted;
+	c->counted = ld(&c->n);
 	list_remove(c);
 	list_append(c);
 }
@@ -133,7 +136,6 @@ static struct rt_chunk *take(struct m *m, bool *fresh)
 	n = ld(&c->n);
 	if (n && ld(&c->rec[n - 1].tsc) > lost_tsc)
 		lost_tsc = ld(&c->rec[n - 1].tsc);
-	n_recycled += n;
 	c->owner = c->producer = m;
 	return c;
 }
@@ -146,7 +148,7 @@ static void renew(struct rt_chunk *c, struct m *m)
 	st(&c->n, 0);
 	st(&c->tid, ld(&m->tid));
 	st(&c->first_index, m->rec_index);
-	st(&c->first_tsc, m->tsc);
+	c->counted = 0;
 	st_rel(&c->generation, ld(&c->generation) + 1);
 	m->rec_index += RT_CHUNK_RECS;
 }
@@ -280,9 +282,7 @@ void rt_rec_counters(struct weft_counters *out)
 {
 	rt_lock(&lock);
 	out->recorder_bytes = rt_rec_on ? pool_bytes : 0;
-	out->recorder_events = n_recycled;
-	for (size_t i = 0; rt_rec_on && i < n_chunks; i++)
-		out->recorder_events += ld(&chunks[i].n);
+	out->recorder_events = n_recorded;
 	rt_unlock(&lock);
 	out->recorder_dropped = ld(&n_dropped);
 }

@@ -33,9 +33,9 @@ void rt_rec_freeze(void);            /* nothing is written over from now on; sig
 struct rt_chunk {
 	_Atomic uint64_t generation;  /* odd while being recycled; readers look before and after */
 	_Atomic uint64_t first_index; /* of its first record among all of that thread */
-	_Atomic uint64_t first_tsc;
-	_Atomic uint32_t n; /* records written: release by the producer */
-	_Atomic int tid;    /* of the producer */
+	uint64_t counted;             /* of its records, by who counts all; as `producer` */
+	_Atomic uint32_t n;           /* records written: release by the producer */
+	_Atomic int tid;              /* of the producer */
 	/* The pool's list by when they were let go; CHUNK lock */
 	struct rt_chunk *older, *newer;
 	struct m *producer; /* NULL: nobody writes */

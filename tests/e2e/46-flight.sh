@@ -107,7 +107,15 @@ for n in 1 2; do
 done
 eq "two are kept, the oldest is gone" "$(find "$STATE" -name 'flight-*' -printf '%f\n' | sed 's/.*Z-//' | sort | xargs)" \
 	'signal.trace signal.trace signal.txt signal.txt'
+get "/debug/flight/$(basename "$(find "$STATE" -name '*.txt' | tail -n 1)")" -I
+has "HEAD says what there would be" "$HEAD" '^Content-Type: text/plain'
+ln -s /etc/passwd "$STATE/flight-20261122T130501.123Z-signal.txt"
+get /debug/flight/flight-20261122T130501.123Z-signal.txt
+eq "a link is no snapshot" "$CODE" 404
+kill -USR2 "$PID"
 weftd_stop TERM
+eq "one that was asked for is whole at the end" "$(grep -c 'flight recorder: SIGUSR2' "$LOG")" 3
+eq "so nothing is left" "$(find "$STATE" -name '.flight-*')" ''
 unset STATE_DIRECTORY
 config '{}'
 weftd_start
@@ -115,6 +123,16 @@ kill -USR2 "$PID"
 check "without a folder SIGUSR2 says so" wait_until 5 logged 'SIGUSR2: no snapshot'
 get /debug/flight/
 has "so does the index" "$BODY" 'No snapshots are kept'
+weftd_stop TERM
+config "$(jq -n --arg here "$CONFIG" '{ flight: { directory: $here }, runtime: { recorder: { memory: 0 } } }')"
+weftd_start
+check "what is no folder is named" wait_until 5 logged "$CONFIG can't be used: Not a directory"
+get /debug/flight/
+has "also in the index" "$BODY" "No snapshots can be read: $CONFIG: Not a directory"
+for path in /debug/flight '/debug/pprof/trace?seconds=0.1'; do
+	get "$path"
+	match "without a recorder there is no $path" "$CODE $(cat "$BODY")" '^503 .*runtime.recorder.memory is 0'
+done
 weftd_stop TERM
 
 # --- A fatal signal ----------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ START_TEST(only_files_of_snapshots_are_opened)
 	close(fd);
 	ck_assert_int_eq(flight_open(dir, "secret"), -ENOENT);
 	ck_assert_int_eq(flight_open(dir, "../secret"), -ENOENT);
-	ck_assert_int_eq(flight_open(dir, "flight-20261122T130501.002Z-signal.trace"), -ELOOP);
+	ck_assert_int_eq(flight_open(dir, "flight-20261122T130501.002Z-signal.trace"), -ENOENT);
 	ck_assert_int_eq(flight_open(dir, "flight-20261122T130501.003Z-signal.trace"), -ENOENT);
 	drop_dir();
 }
