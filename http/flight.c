@@ -72,11 +72,12 @@ static int put_list(struct buf *b, const char *dir)
 	struct flight_snapshot *s = NULL;
 	int n = dir ? flight_list(dir, &s) : 0;
 
-	buf_str(b, "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>/debug/flight/</title>\n"
-		   "<style>\nbody { font-family: sans-serif; margin: 2em }\nth { text-align: left }\n"
-		   "td { padding: 0 .7em 0 0 }\n</style>\n</head>\n<body>\n<h1>/debug/flight/</h1>\n"
-		   "<p>What the scheduler did until now: <a href=\"/debug/flight?seconds=10\">the last 10 seconds</a>, "
-		   "for go tool trace.</p>\n");
+	buf_str(b,
+		"<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>/debug/flight/</title>\n"
+		"<style>\nbody { font-family: sans-serif; margin: 2em }\nth { text-align: left }\n"
+		"td { padding: 0 .7em 0 0 }\n</style>\n</head>\n<body>\n<h1>/debug/flight/</h1>\n"
+		"<p>What the scheduler did until now: <a href=\"/debug/flight?seconds=10\">the last 10 seconds</a>, "
+		"for go tool trace, or <a href=\"/debug/flight?seconds=10&amp;format=chrome\">for Perfetto</a>.</p>\n");
 	if (!dir)
 		buf_str(b, "<p>No snapshots are kept: neither flight.directory nor the environment's STATE_DIRECTORY "
 			   "names a folder.</p>\n");

@@ -26,7 +26,7 @@ static const struct entry others[] = {
 	{ "trace", "seconds=1",
 	  "What the scheduler did: every start, wait and wake-up of goroutines. seconds=N sets for how long (1), "
 	  "instance=NAME or g=ID whose; cpu=1 adds CPU samples, stacks=0 leaves stacks out, max_bytes=N ends it early. "
-	  "Look at it with go tool trace.",
+	  "Look at it with go tool trace, or with format=chrome in Perfetto or chrome://tracing.",
 	  HTTP_TRACE, NULL, 0 },
 };
 #define N_OTHERS (sizeof(others) / sizeof(others[0]))

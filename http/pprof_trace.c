@@ -1,9 +1,10 @@
-/* pprof_trace.c - /debug/pprof/trace?seconds=F: what the scheduler does from now on, for `go tool trace`; and
- * /debug/flight?seconds=F: what it did until now.
+/* pprof_trace.c - /debug/pprof/trace?seconds=F: what the scheduler does from now on, for `go tool trace`, or with
+ * format=chrome for Perfetto; and /debug/flight?seconds=F: what it did until now.
  *
  * Tasks on the pool write what the recorder holds, each GOTRACE_LIVE_POLL, and what is written goes to the client
  * meanwhile; any number of clients may do so at once.  A trace ends in time, or when it is as long as max_bytes allows,
- * or when its client leaves PENDING_MAX of it lying: what was written up to then is a whole file in any case.
+ * or when its client leaves PENDING_MAX of it lying: what was written up to then is a whole file in any case.  The past
+ * waits: of that no more is written while PENDING_ENOUGH is lying.
  *
  * `front` belongs to the loop and is what the client is given; the trace with its output to the task while one is out,
  * else to the loop. */
@@ -18,24 +19,28 @@
 #include <unistd.h>
 
 #define PENDING_MAX (64u << 20)
+#define PENDING_ENOUGH (4u << 20)
 #define FLIGHT_SECONDS 10
 
+struct file {
+	const char *type, *name;
+};
 struct trace {
 	struct op op; /* first */
 	struct http_timer *timer;
 	struct filter filter;
 	/* constant */
-	struct gotrace_opts opts;
+	struct gotrace_opts opts; /* from: of the past */
 	int64_t end;
+	struct file file;
 	/* pool, while a task is out; else loop */
 	struct gotrace_live *live; /* made by the first task: that reads all that the recorder holds */
 	/* loop */
 	struct buf front;
-	size_t taken;     /* of front */
-	bool out;         /* a task is */
-	bool ended;       /* nothing more is written */
-	bool samples;     /* it holds the CPU sampler */
-	const char *name; /* of the file */
+	size_t taken; /* of front */
+	bool out;     /* a task is */
+	bool ended;   /* nothing more is written */
+	bool samples; /* it holds the CPU sampler */
 };
 
 static void let_go_sampler(struct op *o)
@@ -69,6 +74,11 @@ static bool passes(void *user, uint32_t instance)
 	return filter_passes(user, instance);
 }
 
+static size_t pending(const struct trace *x)
+{
+	return gotrace_out(gotrace_live_trace(x->live))->len;
+}
+
 /* Pool. */
 static void trace_work(struct op *o)
 {
@@ -83,7 +93,7 @@ static void trace_work(struct op *o)
 	if (gotrace_live_names(x->live))
 		op_names(o->h);
 	o->rc = gotrace_live_step(x->live, mono_now() + TASK_NS);
-	if (gotrace_out(gotrace_live_trace(x->live))->len >= PENDING_MAX)
+	if (pending(x) >= PENDING_MAX)
 		gotrace_live_finish(x->live);
 }
 
@@ -95,9 +105,20 @@ static void go_on(struct trace *x)
 	op_run(&x->op, x->live && gotrace_live_names(x->live) ? LANE_NAMES : LANE_ANY, trace_work, trace_step);
 }
 
+/* At once, or when the client may have taken more. */
+static void go_on_when(struct trace *x, bool now)
+{
+	const struct http_loop *loop = x->op.h->loop;
+
+	if (now && !(x->opts.from && pending(x) >= PENDING_ENOUGH))
+		go_on(x);
+	else
+		loop->arm(loop->user, x->timer, GOTRACE_LIVE_POLL);
+}
+
 static void tick(void *arg)
 {
-	go_on(arg);
+	go_on_when(arg, true);
 }
 
 /* Give the client what was written, once it has taken what there was. */
@@ -138,7 +159,6 @@ static ssize_t trace_read(void *cls, uint64_t pos, char *buf, size_t max)
 static void trace_step(struct op *o)
 {
 	struct trace *x = (struct trace *)o;
-	const struct http_loop *loop = o->h->loop;
 	struct request *r = o->r;
 
 	x->out = false;
@@ -152,14 +172,12 @@ static void trace_step(struct op *o)
 	turn(x);
 	if (r->state == REQ_WAIT) {
 		r->state = REQ_READY;
-		reply_stream(r, type_binary, trace_read, o);
-		reply_file(r, x->name);
+		reply_stream(r, x->file.type, trace_read, o);
+		reply_file(r, x->file.name);
 	}
 	request_wake(r);
-	if (o->rc == GOTRACE_LIVE_MORE)
-		go_on(x);
-	else if (o->rc == GOTRACE_LIVE_WAIT)
-		loop->arm(loop->user, x->timer, GOTRACE_LIVE_POLL);
+	if (!x->ended)
+		go_on_when(x, o->rc == GOTRACE_LIVE_MORE);
 }
 
 /* What both are asked for. */
@@ -169,14 +187,14 @@ struct asked {
 	bool cpu;
 };
 
-static void start(struct request *r, const struct asked *asked, int64_t end, const char *name)
+static void start(struct request *r, const struct asked *asked, int64_t end, struct file file)
 {
 	const struct http_loop *loop = r->h->loop;
 	struct trace *x = op_new(r, sizeof(*x), BUDGET_COLLECTION, trace_free);
 
 	if (!x)
 		return;
-	x->name = name;
+	x->file = file;
 	x->filter = asked->filter;
 	x->opts = asked->opts;
 	x->opts.host = getpid();
@@ -195,6 +213,17 @@ static void start(struct request *r, const struct asked *asked, int64_t end, con
 	if (x->samples)
 		cpu_hold(r->h->cpu, 1);
 	go_on(x);
+}
+
+/* files: by format. */
+static void answer(struct request *r, const struct asked *asked, int64_t end, const struct file *files)
+{
+	struct file file = files[asked->opts.format];
+
+	if (r->method == METHOD_HEAD)
+		reply_head(r, file.type, file.name);
+	else
+		start(r, asked, end, file);
 }
 
 /* A parameter that is a positive whole number, 0 if it is not given; false: a reply is set. */
@@ -224,11 +253,30 @@ static bool flag(struct request *r, const char *key, bool *value)
 }
 
 /* False: a reply is set. */
+static bool format_of(struct request *r, enum gotrace_format *format)
+{
+	char text[TARGET_MAX];
+
+	if (!param_word(r, "format", text, sizeof(text)))
+		return false;
+	if (!strcmp(text, "chrome"))
+		*format = GOTRACE_CHROME;
+	else if (*text && strcmp(text, "go") != 0) {
+		reply_error(
+			r, MHD_HTTP_BAD_REQUEST,
+			"format must be \"go\", for go tool trace, or \"chrome\", for Perfetto and chrome://tracing");
+		return false;
+	}
+	return true;
+}
+
 static bool parse(struct request *r, struct asked *asked)
 {
 	bool stacks = true;
 
-	*asked = (struct asked){ 0 };
+	*asked = (struct asked){ .opts.format = GOTRACE_GO };
+	if (!format_of(r, &asked->opts.format))
+		return false;
 	if (!flag(r, "stacks", &stacks))
 		return false;
 	asked->opts.no_stacks = !stacks;
@@ -270,10 +318,8 @@ void get_trace(struct request *r)
 	if (!seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !parse(r, &asked) ||
 	    !flag(r, "cpu", &asked.cpu) || !recorder_is_on(r))
 		return;
-	if (r->method == METHOD_HEAD)
-		reply_head(r, type_binary, "trace");
-	else
-		start(r, &asked, mono_now() + (int64_t)(seconds * SECOND), "trace");
+	answer(r, &asked, mono_now() + (int64_t)(seconds * SECOND),
+	       (const struct file[]){ { type_binary, "trace" }, { type_json, "trace.json" } });
 }
 
 void get_flight(struct request *r)
@@ -292,8 +338,5 @@ void get_flight(struct request *r)
 	if (!parse(r, &asked) || !recorder_is_on(r))
 		return;
 	asked.opts.from = seconds * SECOND < (double)now ? now - (int64_t)(seconds * SECOND) : 1;
-	if (r->method == METHOD_HEAD)
-		reply_head(r, type_binary, "flight.trace");
-	else
-		start(r, &asked, now, "flight.trace");
+	answer(r, &asked, now, (const struct file[]){ { type_binary, "flight.trace" }, { type_json, "flight.json" } });
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "text.h"
+#include "utf8.h"
 
 #define BUF_FIRST 512
 
@@ -75,14 +76,33 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
 
 void buf_json(struct buf *b, const char *s)
 {
-	buf_str(b, "\"");
-	for (; *s; s++) {
-		if ((unsigned char)*s < ' ')
-			buf_fmt(b, "\\u%04x", (unsigned)*s);
+	buf_json_n(b, s, strlen(s));
+}
+
+void buf_json_n(struct buf *b, const char *s, size_t n)
+{
+	size_t plain = 0; /* where what needs no change begins */
+
+	buf_add(b, "\"", 1);
+	for (size_t i = 0; i < n;) {
+		uint32_t rune;
+		size_t len = utf8_next(s + i, n - i, &rune);
+
+		if (len && rune >= ' ' && rune != '"' && rune != '\\') {
+			i += len;
+			continue;
+		}
+		buf_add(b, s + plain, i - plain);
+		if (!len)
+			buf_add(b, "?", 1);
+		else if (rune < ' ')
+			buf_fmt(b, "\\u%04x", (unsigned)rune);
 		else
-			buf_fmt(b, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+			buf_fmt(b, "\\%c", (int)rune);
+		plain = ++i;
 	}
-	buf_str(b, "\"");
+	buf_add(b, s + plain, n - plain);
+	buf_add(b, "\"", 1);
 }
 
 int buf_write(struct buf *b, int fd)

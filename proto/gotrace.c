@@ -21,7 +21,7 @@ struct gotrace *gotrace_new(const struct gotrace_opts *opts)
 		return NULL;
 	t->opts = *opts;
 	t->now = opts->from;
-	t->format = &gt_format_go;
+	t->format = opts->format == GOTRACE_CHROME ? &gt_format_chrome : &gt_format_go;
 	t->format->head(t);
 	return t;
 }
@@ -30,6 +30,8 @@ void gotrace_free(struct gotrace *t)
 {
 	if (!t)
 		return;
+	if (t->format->free)
+		t->format->free(t);
 	gt_states_free(t);
 	gt_tables_free(t);
 	arena_free(&t->arena);
@@ -134,23 +136,41 @@ static struct gt_m *earliest(struct gotrace *t, int64_t until, bool ready)
 	return best;
 }
 
-/* False: nothing is left, or it has to wait for its causes. */
-static bool write_one(struct gotrace *t, int64_t until)
+bool gotrace_names(const struct gotrace *t)
+{
+	return t->format->names && t->n_named < t->n_stacks;
+}
+
+/* A goroutine of which nothing is known has the root of the first stack that it stands on. */
+static void name_by(struct gotrace *t, const struct gt_m *m, const struct weft_rec *r)
+{
+	if (t->format->names && m->g && m->g->wanted && !m->g->name && r->stack &&
+	    (gt_has_g_seq(r) || r->event == WEFT_EV_SYSCALL_BEGIN))
+		m->g->name = (uint32_t)gt_stack_of_name(t, r->stack);
+}
+
+/* How the next record fared: it is written; nothing is left, or it has to wait for its causes; names come first. */
+enum fate { WRITTEN, NOTHING, NAMES };
+
+static enum fate write_one(struct gotrace *t, int64_t until)
 {
 	struct gt_m *m = earliest(t, until, false);
 	const struct weft_rec *r;
 	bool ready = true;
 
 	if (!m)
-		return false;
+		return NOTHING;
 	if (!gt_ready(t, m, m->at)) {
 		struct gt_m *other = earliest(t, until, true);
 
 		ready = other != NULL;
 		if (!ready && !t->hole && until - m->at->time < GRACE)
-			return false;
+			return NOTHING;
 		m = ready ? other : m;
 	}
+	name_by(t, m, m->at);
+	if (gotrace_names(t))
+		return NAMES;
 	r = m->at++;
 	m->done = r->at + 1;
 	if (r->time > t->now)
@@ -159,7 +179,7 @@ static bool write_one(struct gotrace *t, int64_t until)
 		gt_apply(t, m, r);
 	else
 		gt_force(t, m, r);
-	return true;
+	return WRITTEN;
 }
 
 bool gt_is_over(int64_t budget)
@@ -190,16 +210,22 @@ int64_t gotrace_next(const struct gotrace *t)
 
 int gotrace_write(struct gotrace *t, int64_t until, int64_t budget)
 {
+	bool names = gotrace_names(t);
+
 	if (!t->begun && gt_begin(t, budget))
 		return t->failed ? -ENOMEM : 1;
 	do {
 		for (int i = 0; i < GT_PORTION; i++) {
+			enum fate fate = gotrace_full(t) ? NOTHING : write_one(t, until);
+
 			if (t->failed)
 				return -ENOMEM;
-			if (gotrace_full(t) || !write_one(t, until)) {
+			if (fate == NOTHING) {
 				put_back(t, until);
 				return 0;
 			}
+			if (fate == NAMES && (!names || gt_stack_names(t, budget) > 0))
+				return 1;
 		}
 	} while (!gt_is_over(budget));
 	return 1;

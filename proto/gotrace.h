@@ -1,9 +1,9 @@
-/* gotrace.h - an execution trace, as `go tool trace` opens it, from what the recorder holds.
+/* gotrace.h - an execution trace, for `go tool trace` or for Perfetto, from what the recorder holds.
  *
  * A trace is written while it lasts: begin, take records as often as they would else be lost, end; bytes are taken
- * from `out` at any time.  The file is one generation of Go's format of version 1.23.  What is not known for certain
- * (states at the start, records that were lost) is made up so that the file is valid whatever happened; how often is
- * counted.
+ * from `out` at any time.  The file is one generation of Go's format of version 1.23, or JSON in the Trace Event
+ * Format.  What is not known for certain (states at the start, records that were lost) is made up so that the file is
+ * valid whatever happened; how often is counted.
  *
  * One thread at a time per trace. */
 #ifndef WEFT_PROTO_GOTRACE_H
@@ -16,7 +16,9 @@
 #include "weft_read.h"
 #include "weft_trace.h"
 
+enum gotrace_format { GOTRACE_GO, GOTRACE_CHROME };
 struct gotrace_opts {
+	enum gotrace_format format;
 	int64_t from;                                  /* CLOCK_MONOTONIC ns; not 0 */
 	int host;                                      /* the id under which threads that are no workers appear */
 	bool no_stacks;                                /* goroutines keep their names */
@@ -61,6 +63,9 @@ int gotrace_write(struct gotrace *t, int64_t until, int64_t budget);
 bool gotrace_begun(const struct gotrace *t); /* by then the states at the start are written */
 /* After that: the time of the earliest record that may still be missing. */
 int64_t gotrace_next(const struct gotrace *t);
+/* GOTRACE_CHROME: the next gotrace_write() looks up names.  None does that has not been announced so, but gives 1: for
+ * callers who bring symbol tables up to date before, or look names up in turns. */
+bool gotrace_names(const struct gotrace *t);
 /* Names and stacks.  1: call again; 0: the trace is complete; -ENOMEM. */
 int gotrace_end(struct gotrace *t, int64_t budget);
 

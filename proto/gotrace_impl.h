@@ -3,7 +3,7 @@
  * The converter replays the records in one order in which each follows its causes, on a model of the scheduler: the
  * states of goroutines (gt_g), Ps (gt_p) and threads (gt_m) as a reader of the trace will see them.  An event is
  * written only where the model allows it, and before the model changes.  What becomes of an event is the format's
- * (gt_format): bytes of Go's, or JSON. */
+ * (gt_format): bytes of Go's (gotrace_wire.c), or JSON for other viewers (gotrace_chrome.c). */
 #ifndef WEFT_PROTO_GOTRACE_IMPL_H
 #define WEFT_PROTO_GOTRACE_IMPL_H
 
@@ -69,6 +69,13 @@ struct gt_sample {
 	int64_t time, tid, p; /* p -1: none */
 	uint64_t g, stack;
 };
+/* Where a goroutine was made ready from: for gt_format_chrome. */
+struct gt_wake {
+	int64_t time; /* 0: nobody is known to have done it */
+	int64_t tid;
+	uint32_t pid, stack;
+	bool alone; /* in no slice */
+};
 struct gt_g {
 	struct gt_g *next;       /* in its bucket */
 	uint32_t label;          /* string; 0: none */
@@ -84,11 +91,20 @@ struct gt_g {
 	uint64_t start; /* function, 0: not known */
 	struct gt_m *m; /* RUNNING, SYSCALL */
 	int tid;        /* that it was seen on */
-	/* While the start is inferred */
-	struct gt_edge far, near;    /* last before the start, first after it */
-	int64_t far_time;            /* of the latest before it that has not been stamped too early */
-	const struct weft_rec *back; /* the first by which it came back without a P */
-	const struct weft_rec *last; /* with its seq, of the thread that is looked through */
+	union {
+		struct {                             /* while the start is inferred; then all 0 */
+			struct gt_edge far, near;    /* last before the start, first after it */
+			int64_t far_time;            /* of the latest before it that has not been stamped too early */
+			const struct weft_rec *back; /* the first by which it came back without a P */
+			const struct weft_rec *last; /* with its seq, of the thread that is looked through */
+		};
+		struct { /* from the first event on: gt_format_chrome's */
+			struct gt_wake wake;
+			uint32_t name;    /* the stack whose root it is called by; 0: not known */
+			uint32_t at;      /* the stack on which it last stood */
+			uint32_t cut_off; /* regions that began before the trace */
+		};
+	};
 };
 struct gt_p {
 	enum gt_p_state state;
@@ -97,17 +113,28 @@ struct gt_p {
 	uint32_t seq;
 	uint64_t wseq;
 	struct gt_m *m; /* RUNNING, SYSCALL */
+	bool named;     /* gt_format_chrome: its track is */
 	/* As of gt_g */
 	struct gt_edge far, near;
 	const struct weft_rec *last;
+};
+/* What gt_format_chrome has not written yet: a slice in the making. */
+struct gt_slice {
+	int64_t since; /* 0: there is none */
+	int64_t call;  /* since when it has been in a system call and kept its P; 0: it is in none */
+	int64_t tid;   /* track: of pid */
+	uint32_t pid, call_stack;
 };
 struct gt_m {
 	int64_t tid; /* as written; -1: nobody */
 	struct gt_p *p;
 	struct gt_g *g;
-	/* The batch in the making */
+	/* Of gt_format_go: the batch in the making */
 	struct buf b;
 	int64_t base, last;
+	/* Of gt_format_chrome */
+	struct gt_slice slice; /* m->g's */
+	bool named;            /* its track is */
 	/* Its records */
 	const struct weft_rec *at, *end;
 	uint64_t done;   /* those below are written */
@@ -119,8 +146,10 @@ struct gt_frame {
 	uint64_t pc, line;
 	uint32_t func, file; /* ids of strings */
 };
-/* In this order: head, events, samples, close, stacks, tail. */
+/* In this order: head, events, samples, close, stacks, tail; free at any time.  What it writes goes to t->out, and what
+ * events take is added to t->n_bytes. */
 struct gt_format {
+	bool names; /* gt_stack_name() is known of every stack that an earlier record brought */
 	void (*head)(struct gotrace *t);
 	/* At t->now, in m's stream; args as the format of Go has them, but the time. */
 	void (*event)(struct gotrace *t, struct gt_m *m, unsigned id, const uint64_t *args);
@@ -128,12 +157,15 @@ struct gt_format {
 	void (*close)(struct gotrace *t);                                               /* no more events */
 	void (*stack)(struct gotrace *t, uint32_t id, const struct gt_frame *f, int n); /* innermost first */
 	void (*tail)(struct gotrace *t);
+	void (*free)(struct gotrace *t); /* or NULL */
 };
-extern const struct gt_format gt_format_go;
+extern const struct gt_format gt_format_go, gt_format_chrome;
+struct gt_chrome;
 
 struct gotrace {
 	struct gotrace_opts opts;
 	const struct gt_format *format;
+	struct gt_chrome *chrome; /* of gt_format_chrome */
 	struct buf out;
 	struct arena arena;
 	int64_t now; /* of the last event */
@@ -168,6 +200,7 @@ struct gotrace {
 	struct gt_stack *stack;
 	struct index strings, stacks;
 	uint32_t n_strings, cap_strings, n_stacks, cap_stacks;
+	uint32_t n_named;  /* stacks whose names are known */
 	uint32_t at_stack; /* gotrace_end(): how far it is */
 	bool closed;
 	struct buf section;
@@ -195,7 +228,12 @@ uint64_t gt_stack_named(struct gotrace *t, uint32_t id, uint64_t start);
 uint64_t gt_stack_start(struct gotrace *t, uint64_t fn); /* one frame: a start function */
 uint64_t gt_stack_scheduler(struct gotrace *t);          /* one frame: nobody's doing but the scheduler's */
 uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w);
-int gt_stacks(struct gotrace *t, int64_t budget); /* hand them to the format; as gotrace_end() */
+/* Of one that nobody needs but for its name. */
+uint64_t gt_stack_of_name(struct gotrace *t, uint32_t id);
+/* Look up the names of all that are there by now.  1: call again, the time `budget` is over. */
+int gt_stack_names(struct gotrace *t, int64_t budget);
+uint32_t gt_stack_name(const struct gotrace *t, uint64_t id); /* the function at its root, a string; 0: not known */
+int gt_stacks(struct gotrace *t, int64_t budget);             /* hand them to the format; as gotrace_end() */
 void gt_tables_free(struct gotrace *t);
 
 /* gotrace_state.c */

@@ -281,6 +281,7 @@ static void infer_g(struct gotrace *t, struct gt_g *g)
 	}
 	g->near = g->far = (struct gt_edge){ 0 };
 	g->last = g->back = NULL;
+	g->far_time = 0;
 	if (g->state != GT_G_RUNNING && g->state != GT_G_SYSCALL)
 		return;
 	g->m = gt_m_get(t, g->tid ? g->tid : -1);

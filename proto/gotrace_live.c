@@ -100,7 +100,7 @@ struct gotrace *gotrace_live_trace(struct gotrace_live *l)
 
 bool gotrace_live_names(const struct gotrace_live *l)
 {
-	return l->phase == ENDS;
+	return l->phase == ENDS || (l->phase == RUNS && gotrace_names(l->t));
 }
 
 static int look_at_threads(struct gotrace *t)

@@ -1,7 +1,8 @@
 /* gotrace_table.c - strings and stacks of a trace: each is named once, by a small number, and written at the end.
  *
- * Only then are addresses turned into words, so a trace that lasts costs no more than what is new in it.  A reader
- * takes an address for the identity of a frame: functions that are inlined at one address get made-up ones. */
+ * Only then are addresses turned into words, so a trace that lasts costs no more than what is new in it; but for a
+ * format that needs the names of goroutines in events, those as soon as there are new stacks.  A reader takes an
+ * address for the identity of a frame: functions that are inlined at one address get made-up ones. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ enum stack_kind {
 };
 struct gt_stack {
 	enum stack_kind kind;
-	uint32_t n;
+	uint32_t n, name; /* of the root: a string, 0: not looked up */
 	bool exact;
 	uint64_t value;
 	uint64_t start; /* function that belongs at the root, 0: none */
@@ -100,9 +101,14 @@ failed:
 	return 0;
 }
 
+uint64_t gt_stack_of_name(struct gotrace *t, uint32_t id)
+{
+	return put(t, (struct gt_stack){ .kind = STACK_TABLE, .value = id });
+}
+
 uint64_t gt_stack_id(struct gotrace *t, uint32_t id)
 {
-	return id && !t->opts.no_stacks ? put(t, (struct gt_stack){ .kind = STACK_TABLE, .value = id }) : 0;
+	return id && !t->opts.no_stacks ? gt_stack_of_name(t, id) : 0;
 }
 
 uint64_t gt_stack_named(struct gotrace *t, uint32_t id, uint64_t start)
@@ -134,7 +140,7 @@ uint64_t gt_stack_pcs(struct gotrace *t, const struct weft_goroutine *w)
 					 .pc = w->pc });
 }
 
-/* --- Writing -------------------------------------------------------------------------------------------- */
+/* --- Words ---------------------------------------------------------------------------------------------- */
 
 static int read_stack(const struct gotrace *t, uint32_t id, uint64_t *pc)
 {
@@ -203,25 +209,52 @@ static int end_in(struct gotrace *t, uint64_t start, struct gt_frame *f, int k)
 	return k + 1;
 }
 
+/* The frames of one stack; < 0: the time `budget` is over. */
+static int frames_of(struct gotrace *t, const struct gt_stack *s, int64_t budget, struct gt_frame *f)
+{
+	uint64_t call[WEFT_STACK_MAX];
+	int n = calls_of(t, s, call), k;
+
+	for (int i = 0; i < n; i++)
+		if (frames_prepare(call[i], budget) > 0)
+			return -EAGAIN;
+	if (s->start && frames_prepare(s->start, budget) > 0)
+		return -EAGAIN;
+	k = choose(t, call, n, false, f);
+	if (!k)
+		k = choose(t, call, n, true, f);
+	return s->start ? end_in(t, s->start, f, k) : k;
+}
+
+int gt_stack_names(struct gotrace *t, int64_t budget)
+{
+	for (; t->n_named < t->n_stacks; t->n_named++) {
+		struct gt_frame f[GT_FRAMES_MAX];
+		int n = frames_of(t, &t->stack[t->n_named], budget, f);
+
+		if (n < 0)
+			return 1;
+		t->stack[t->n_named].name = n ? f[n - 1].func : 0;
+	}
+	return 0;
+}
+
+uint32_t gt_stack_name(const struct gotrace *t, uint64_t id)
+{
+	return id ? t->stack[id - 1].name : 0;
+}
+
+/* --- Writing -------------------------------------------------------------------------------------------- */
+
 int gt_stacks(struct gotrace *t, int64_t budget)
 {
 	for (; t->at_stack < t->n_stacks; t->at_stack++) {
-		const struct gt_stack *s = &t->stack[t->at_stack];
 		struct gt_frame f[GT_FRAMES_MAX];
-		uint64_t call[WEFT_STACK_MAX];
-		int n = calls_of(t, s, call), k;
+		int n = frames_of(t, &t->stack[t->at_stack], budget, f);
 
-		for (int i = 0; i < n; i++)
-			if (frames_prepare(call[i], budget) > 0)
-				return 1;
-		if (s->start && frames_prepare(s->start, budget) > 0)
+		if (n < 0)
 			return 1;
-		k = choose(t, call, n, false, f);
-		if (!k)
-			k = choose(t, call, n, true, f);
-		if (s->start)
-			k = end_in(t, s->start, f, k);
-		t->format->stack(t, t->at_stack + 1, f, k);
+		t->format->stack(t, t->at_stack + 1, f, n);
 	}
 	return t->failed ? -ENOMEM : 0;
 }

@@ -154,4 +154,4 @@ static void tail(struct gotrace *t)
 		gt_section(t);
 }
 
-const struct gt_format gt_format_go = { head, event, sample, close, stack, tail };
+const struct gt_format gt_format_go = { false, head, event, sample, close, stack, tail, NULL };

@@ -25,7 +25,8 @@ void buf_fmt(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 
 /* To a descriptor, all of it, and empty it.  0, -ENOMEM, or what write(2) failed with. */
 int buf_write(struct buf *b, int fd);
 void buf_html(struct buf *b, const char *s); /* as text of HTML */
-void buf_json(struct buf *b, const char *s); /* as a JSON string */
+void buf_json(struct buf *b, const char *s); /* as a JSON string; bytes that are no UTF-8 become ? */
+void buf_json_n(struct buf *b, const char *s, size_t n);
 
 /* debug=1: head, records in the order of the profile's spec, memory map. */
 enum text_form {

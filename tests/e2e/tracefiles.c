@@ -1,6 +1,7 @@
 /* tracefiles.c - are these files execution traces?
  *
- * tracefiles FILE...: a line per file that is none, and status 1.  The rules are those of tests/lib/tracecheck.h.
+ * tracefiles FILE...: a line per file that is none, and status 1.  The rules are those of tests/lib/tracecheck.h, for
+ * JSON those of tests/lib/chromecheck.h.
  * tracefiles --latency FILE: and for each goroutine that was woken and ran a line: its id, how often, and for how many
  * nanoseconds in all it could have run and did not. */
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "chromecheck.h"
 #include "tracecheck.h"
 
 enum { GO_START = 16, GO_UNBLOCK = 21 };
@@ -34,6 +36,17 @@ static void note(void *user, int64_t time, uint64_t m, uint64_t g, int id, const
 	}
 }
 
+/* JSON by its first byte. */
+static bool check_bytes(const char *bytes, size_t len, struct tracecheck *c)
+{
+	struct chromecheck chrome;
+
+	if (*bytes != '{')
+		return tracecheck(c, bytes, len);
+	snprintf(c->err, sizeof c->err, "%s", chromecheck(&chrome, bytes, len) ? "" : chrome.err);
+	return !*c->err;
+}
+
 static bool check(const char *path, struct tracecheck *c)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -46,7 +59,7 @@ static bool check(const char *path, struct tracecheck *c)
 		snprintf(c->err, sizeof c->err, "it is empty, or cannot be read");
 		good = false;
 	} else {
-		good = tracecheck(c, bytes, (size_t)st.st_size);
+		good = check_bytes(bytes, (size_t)st.st_size, c);
 		munmap(bytes, (size_t)st.st_size);
 	}
 	if (fd >= 0)

@@ -299,8 +299,10 @@ need_trace_tool() {
 # need_tracefiles: $TRACEFILES, our own reader of traces. Scripts that want it may run at once.
 need_tracefiles() {
 	TRACEFILES=$B/e2e/tracefiles
+	# shellcheck disable=SC2046 # flags
 	"$CC" -std=gnu17 -D_GNU_SOURCE -O2 -I"$ROOT/tests/lib" -o "$TRACEFILES.$$" "$ROOT"/tests/e2e/tracefiles.c \
-		"$ROOT"/tests/lib/tracecheck*.c && mv "$TRACEFILES.$$" "$TRACEFILES" || { fail "tracefiles builds"; exit 1; }
+		"$ROOT"/tests/lib/{tracecheck*,chromecheck}.c $(pkg-config --cflags --libs jansson) -lm &&
+		mv "$TRACEFILES.$$" "$TRACEFILES" || { fail "tracefiles builds"; exit 1; }
 }
 
 # The Go oracle: a net/http/pprof server with the goroutines of tests/e2e/plugins/parked.c; sets GO_URL.

@@ -1,14 +1,15 @@
 /* test_gotrace_random.c - traces of random schedules, cut at random places: every window is valid.
  *
  * Records as the recorder would leave them come from a simulated scheduler; what becomes of them is read back by the
- * checker of the format's rules.  WEFT_TRACES names a folder: then each window is also left there, and there are
- * WEFT_TRACES_N of them, for Go's own reader (tests/e2e/46-trace-windows.sh). */
+ * checker of the format's rules, in both formats.  WEFT_TRACES names a folder: then each window is also left there, and
+ * there are WEFT_TRACES_N of them, for Go's own reader (tests/e2e/46-trace-windows.sh). */
 #include <stdio.h>
 #include <string.h>
 
 #include "often.h"
 #include "rtest.h"
 
+#include "chromecheck.h"
 #include "gotrace_impl.h"
 #include "tracecheck.h"
 
@@ -42,6 +43,8 @@ struct sim {
 	} m[NM + 1]; /* 0: foreign */
 };
 static struct sim sim;
+static enum gotrace_format format; /* of the windows */
+static uint64_t max_bytes;
 
 static int below(int n)
 {
@@ -268,6 +271,14 @@ static void see_threads(struct gotrace *t)
 	}
 }
 
+static void check_chrome(struct gotrace *t)
+{
+	struct chromecheck c;
+
+	ck_assert_msg(chromecheck(&c, gotrace_out(t)->b, gotrace_out(t)->len), "%s", c.err);
+	ck_assert_msg(max_bytes || c.slices > 0, "there is nothing in it");
+}
+
 static void check_and_free(struct gotrace *t, struct tracecheck *c, bool holes)
 {
 	static int n;
@@ -275,6 +286,11 @@ static void check_and_free(struct gotrace *t, struct tracecheck *c, bool holes)
 
 	while (gotrace_end(t, INT64_MAX))
 		;
+	if (format == GOTRACE_CHROME) {
+		check_chrome(t);
+		gotrace_free(t);
+		return;
+	}
 	snprintf(name, sizeof name, "%s.%d", holes ? "holes" : "window", n++);
 	tracecheck_keep(name, gotrace_out(t)->b, gotrace_out(t)->len);
 	ck_assert_msg(tracecheck(c, gotrace_out(t)->b, gotrace_out(t)->len), "%s", c->err);
@@ -312,6 +328,18 @@ static void lose(struct weft_recs *recs, int64_t lost)
 	recs->lost = lost + EARLY; /* effects may be stamped before their causes */
 }
 
+/* At once, or in steps as small as they get. */
+static int write_all(struct gotrace *t, int64_t until)
+{
+	int64_t budget = below(2) ? 0 : INT64_MAX;
+	int rc;
+
+	do
+		rc = gotrace_write(t, until, budget);
+	while (rc > 0);
+	return rc;
+}
+
 /* A window that is over: the records are read, then who lives is looked at, then what came meanwhile is read. */
 static uint64_t flight_random(uint64_t seed, int one_in)
 {
@@ -333,7 +361,7 @@ static uint64_t flight_random(uint64_t seed, int one_in)
 		lose(past, from + below((int)(until - from)) - EARLY - GOTRACE_BEFORE);
 	if (past->lost && from < past->lost + GOTRACE_BEFORE) /* as gotrace_live.c does */
 		from = past->lost + GOTRACE_BEFORE;
-	t = gotrace_new(&(struct gotrace_opts){ .from = from, .host = 999 });
+	t = gotrace_new(&(struct gotrace_opts){ .from = from, .host = 999, .format = format, .max_bytes = max_bytes });
 	for (int g = 1; g <= sim.n_g; g++) {
 		see_g(t, g);
 		if (below(10) == 0)
@@ -345,8 +373,8 @@ static uint64_t flight_random(uint64_t seed, int one_in)
 	rest = readings(until - GOTRACE_BEFORE, one_in);
 	both = weft_recs_join(past, rest);
 	gotrace_begin(t, both);
-	ck_assert_int_eq(gotrace_write(t, one_in ? until + 2 * WEFT_SEC : until, INT64_MAX), 0);
-	if (!one_in)
+	ck_assert_int_eq(write_all(t, one_in ? until + 2 * WEFT_SEC : until), 0);
+	if (!one_in && !max_bytes)
 		ck_assert_msg(gotrace_next(t) >= until - EARLY, "SEED of the schedule %llu: it is stuck",
 			      (unsigned long long)seed);
 	free(past);
@@ -355,18 +383,6 @@ static uint64_t flight_random(uint64_t seed, int one_in)
 	repairs = gotrace_repairs(t);
 	check_and_free(t, &c, one_in != 0);
 	return repairs;
-}
-
-/* At once, or in steps as small as they get. */
-static int write_all(struct gotrace *t, int64_t until)
-{
-	int64_t budget = below(2) ? 0 : INT64_MAX;
-	int rc;
-
-	do
-		rc = gotrace_write(t, until, budget);
-	while (rc > 0);
-	return rc;
 }
 
 static uint64_t trace_random(uint64_t seed, int one_in)
@@ -381,7 +397,7 @@ static uint64_t trace_random(uint64_t seed, int one_in)
 	for (int i = below(6000); i >= 0; i--)
 		step();
 	from = sim.now;
-	t = gotrace_new(&(struct gotrace_opts){ .from = from, .host = 999 });
+	t = gotrace_new(&(struct gotrace_opts){ .from = from, .host = 999, .format = format, .max_bytes = max_bytes });
 	for (int g = 1; g <= sim.n_g; g++) { /* looked at while they go on */
 		see_g(t, g);
 		if (below(10) == 0)
@@ -395,7 +411,7 @@ static uint64_t trace_random(uint64_t seed, int one_in)
 	for (int polls = below(5); polls >= 0; polls--) {
 		until = one_in ? sim.now + 2 * WEFT_SEC : sim.now - below(1000) * STEP;
 		ck_assert_int_eq(write_all(t, until), 0);
-		if (!one_in) /* nothing waits but for what came after that */
+		if (!one_in && !max_bytes) /* nothing waits but for what came after that */
 			ck_assert_msg(gotrace_next(t) >= until - EARLY, "SEED of the schedule %llu: it is stuck",
 				      (unsigned long long)seed);
 		free(recs);
@@ -452,6 +468,19 @@ START_TEST(a_trace_with_holes_is_valid_and_says_how_many)
 }
 END_TEST
 
+START_TEST(any_window_is_a_valid_trace_for_viewers_of_json_wherever_it_is_cut)
+{
+	uint64_t seed = rtest_seed();
+	int n = rtest_scale(200);
+
+	format = GOTRACE_CHROME;
+	for (int i = 0; i < n; i++) {
+		max_bytes = i % 3 ? 0 : 1 + rtest_random(&seed) % 100000;
+		(i % 2 ? trace_random : flight_random)(rtest_random(&seed), i % 5 ? 0 : 5 + i % 50);
+	}
+}
+END_TEST
+
 Suite *test_gotrace_random(void)
 {
 	Suite *s = suite_create("gotrace_random");
@@ -461,6 +490,7 @@ Suite *test_gotrace_random(void)
 	tcase_add_test(t, any_window_of_any_schedule_is_a_valid_trace);
 	tcase_add_test(t, any_past_window_of_any_schedule_is_a_valid_trace);
 	tcase_add_test(t, a_trace_with_holes_is_valid_and_says_how_many);
+	tcase_add_test(t, any_window_is_a_valid_trace_for_viewers_of_json_wherever_it_is_cut);
 	suite_add_tcase(s, t);
 	return s;
 }
