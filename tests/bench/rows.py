@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 ALL = ("weft", "rec", "go")
 PLAIN = ("weft", "go")  # no column with the recorder on
+TRACED = ("rec", "go")  # only while both of them trace
 TCP = ("weft", "go", "epoll")
 
 
@@ -104,7 +105,7 @@ ROWS = [
     Row("tcp1000.p99", "tcp_server", 2, 150_000, 1000, "tcp.p99", 1.00, sides=TCP),
     Row("tcp1000.server", "tcp_server", 2, 150_000, 1000, "tcp.server.cpu", sides=TCP),
     Row("annotate", "annotate", 1, 400_000, 0, "annotate"),
-    Row("annotate.traced", "annotate", 1, 400_000, 1, "annotate"),
+    Row("annotate.traced", "annotate", 1, 400_000, 1, "annotate", sides=TRACED),
     profile("prof_none", 0),
     profile("prof_cpu100", 1),
     profile("prof_block1", 2),

@@ -127,7 +127,7 @@ class Bench:
         return [a / b for a, b in pairs if a is not None and b]
 
     def unit(self, row):
-        for values in self.got[row.ident]["weft"]:
+        for values in self.got[row.ident]["weft"] + self.got[row.ident]["rec"]:
             if values and row.value in values:
                 return values[row.value][1]
         return ""
