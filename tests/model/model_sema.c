@@ -40,7 +40,7 @@ int64_t rt_now(void)
 static void world(uint32_t procs)
 {
 	threads_begin();
-	sched.maxprocs = procs;
+	st(&sched.n_active, procs);
 }
 
 static void nobody_waits(void)
