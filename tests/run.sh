@@ -1,11 +1,12 @@
 #!/bin/bash
 # run.sh SUITE... - the driver behind make check: one line a test, then "N passed, N failed[, N skipped]".
 #
-#   unit    every test case of $B/unit, counted one by one
-#   SUITE   every tests/SUITE/NN-name.sh, one test each: in order, those first that run beside others
+#   unit    every suite of $B/unit in a process of its own, its test cases counted one by one
+#   SUITE   every tests/SUITE/NN-name.sh, one test each
 #
-# A script with a line "# runs beside others" in it minds no neighbour: it compares no times, shares of the
-# CPU or counts of the machine that one would spoil.  AT_ONCE (2) of these run at the same time, all others alone.
+# Those that run beside others are first, AT_ONCE (2) at a time, then all others, one by one; each part in order. A
+# script with a line "# runs beside others" in it minds no neighbour: it compares no times, shares of the CPU or counts
+# of the machine that one would spoil.  A unit suite minds none unless a line " * Runs alone" in its file says so.
 #
 # A test script runs in the root of the tree with B (build folder, absolute), V (variant), WEFTD (the
 # daemon) and TMP (an empty folder of its own) set, in a session of its own.  Exit status 0 passes, 77
@@ -33,7 +34,7 @@ export MAKE MAKEFLAGS
 unset MAKELEVEL MFLAGS
 AT_ONCE=${AT_ONCE:-2}
 passed=0 failed=0 skipped=0 slow=1 current=''
-declare -A jobs=() # process of a script_job: its place in the list
+declare -A jobs=() # process of a job: its place in the list
 case $V in
 asan | tsan | arm64)
 	slow=3
@@ -90,10 +91,23 @@ in_session() {
 	current=''
 }
 
-# script_job NAME SCRIPT, in a process of its own: the outcome, "STATUS MICROSECONDS LIMIT", is left in a file.
-script_job() {
-	local log=$LOGS/${1//\//-}.log limit t0
-	limit=$(sed -n 's/^# limit: \([0-9]*\).*/\1/p' "$2")
+log_of() { echo "$LOGS/$(tr '/ ' '--' <<<"$1").log"; }
+
+# job NAME, in a process of its own: the outcome, "STATUS MICROSECONDS LIMIT", is left in a file.
+job() {
+	local log limit=300 t0 command
+	log=$(log_of "$1")
+	case $1 in
+	unit/*)
+		command=("$B/unit")
+		export CK_RUN_SUITE=${1#unit/} CK_EXCLUDE_TAGS=$unit_tags CK_XML_LOG_FILE_NAME=${log%.log}.xml
+		: >"$CK_XML_LOG_FILE_NAME"
+		;;
+	*)
+		command=(bash "tests/$1.sh")
+		limit=$(sed -n 's/^# limit: \([0-9]*\).*/\1/p' "tests/$1.sh")
+		;;
+	esac
 	limit=$((${limit:-300} * slow))
 	TMP=$(mktemp -d -t weft-test.XXXXXX)
 	export TMP
@@ -101,110 +115,134 @@ script_job() {
 	trap '[ -z "$current" ] || kill -KILL -- "-$current" 2>/dev/null; exit 143' TERM
 	rm -rf "${log%.log}.files" "${log%.log}.outcome"
 	t0=$(now)
-	in_session "$limit" "$log" bash "$2"
+	in_session "$limit" "$log" "${command[@]}"
 	t0=$(($(now) - t0))
 	[ "$rc" = 0 ] || [ "$rc" = 77 ] || cp -r "$TMP" "${log%.log}.files"
 	echo "$rc $t0 $limit" >"${log%.log}.outcome"
 }
 
-report_script() { # NAME
-	local log=$LOGS/${1//\//-}.log rc=1 took=0 limit=0
+report_job() { # NAME
+	local log rc=1 took=0 limit=0
+	log=$(log_of "$1")
 	read -r rc took limit <"${log%.log}.outcome" || echo "the driver's process has ended" >>"$log"
 	rm -f "${log%.log}.outcome"
-	case $rc in
-	0) report ok "$1" "$took" && passed=$((passed + 1)) ;;
-	77) report SKIP "$1" "$took" "$(tail -n 1 "$log" | sed -E 's/^SKIP[^:]*: *//')" && skipped=$((skipped + 1)) ;;
+	case $1 in
+	unit/*) report_suite "$1" "$log" "$rc" "$took" "$limit" ;;
+	*) report_script "$1" "$log" "$rc" "$took" "$limit" ;;
+	esac
+}
+
+too_long() { # STATUS LIMIT
+	[ "$1" != 124 ] || echo "no end within $2 s"
+}
+
+report_script() { # NAME LOG STATUS MICROSECONDS LIMIT
+	case $3 in
+	0) report ok "$1" "$4" && passed=$((passed + 1)) ;;
+	77) report SKIP "$1" "$4" "$(tail -n 1 "$2" | sed -E 's/^SKIP[^:]*: *//')" && skipped=$((skipped + 1)) ;;
 	*)
 		failed=$((failed + 1))
-		report FAIL "$1" "$took" "$([ "$rc" != 124 ] || echo "no end within $limit s")"
-		tail_of "$log"
-		echo "        see $log, ${log%.log}.files"
+		report FAIL "$1" "$4" "$(too_long "$3" "$5")"
+		tail_of "$2"
+		echo "        see $2, ${2%.log}.files"
 		;;
 	esac
 }
 
-# run_scripts N SCRIPT...: N at a time; reported in order.
-run_scripts() {
-	local most=$1 scripts=("${@:2}") names=() ended=() next=0 shown=0 pid script
-	for script in "${scripts[@]}"; do names+=("$(name_of "$script")"); done
+# "PASSED FAILED COMPLETE" and a line a failure, from check's XML report.
+unit_report() {
+	awk '
+		function inner() { sub(/^[^>]*>/, ""); sub(/<[^<]*$/, ""); return $0 }
+		/<title>/ { suites++ }
+		/<test result=/ { good = /"success"/; if (good) passed++; else failed++ }
+		/<fn>/ { at = inner() }
+		/<id>/ { id = inner() }
+		/<message>/ && !good { why = why "        | " at " " id ": " inner() "\n" }
+		/^<\/testsuites>/ { complete = suites == 1 }
+		END { print passed + 0, failed + 0, complete + 0; printf "%s", why }' "$1" |
+		sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&apos;/'"'"'/g; s/&amp;/\&/g'
+}
+
+report_suite() { # NAME LOG STATUS MICROSECONDS LIMIT
+	local lines p f complete why=''
+	mapfile -t lines < <(unit_report "${2%.log}.xml")
+	read -r p f complete <<<"${lines[0]}"
+	if [ "$complete" = 0 ] || { [ "$3" -ne 0 ] && [ "$f" -eq 0 ]; }; then
+		f=$((f + 1))
+		why=$(too_long "$3" "$5")
+		why=", ${why:-status $3: not all tests were run, a process was left, or a sanitizer reported}"
+	fi
+	passed=$((passed + p))
+	failed=$((failed + f))
+	if [ "$f" -eq 0 ]; then
+		report ok "$1" "$4" "$p tests"
+		return
+	fi
+	report FAIL "$1" "$4" "$((p + f)) tests, $f failed$why"
+	[ ${#lines[@]} -eq 1 ] || printf '%s\n' "${lines[@]:1}"
+	tail_of "$2"
+	echo "        see $2"
+}
+
+# run_jobs N NAME...: N at a time; reported in order.
+run_jobs() {
+	local most=$1 names=("${@:2}") ended=() next=0 shown=0 pid
 	while [ $shown -lt ${#names[@]} ]; do
 		while [ $next -lt ${#names[@]} ] && [ ${#jobs[@]} -lt "$most" ]; do
-			script_job "${names[next]}" "${scripts[next]}" &
+			job "${names[next]}" &
 			jobs[$!]=$((next++))
 		done
 		wait -n -p pid "${!jobs[@]}"
 		ended[${jobs[$pid]}]=1
 		unset "jobs[$pid]"
-		while [ -n "${ended[shown]:-}" ]; do report_script "${names[shown++]}"; done
+		while [ -n "${ended[shown]:-}" ]; do report_job "${names[shown++]}"; done
 	done
 }
 
-name_of() { echo "$(basename "$(dirname "$1")")/$(basename "$1" .sh)"; }
+wanted() { # NAME
+	# shellcheck disable=SC2053 # a pattern is meant
+	[ -z "${ONLY:-}" ] || [[ $1 == $ONLY ]]
+}
 
-run_suite() { # SUITE
-	local script name why together=() alone=()
+# Both add to together and alone.
+find_suites() {
+	local test file title
+	unit_tags=$(awk -v v="$V" '$1 == v && sub(/^unit-tag:/, "", $2) { printf "%s ", $2 }' tests/exclusions)
+	[ -z "$unit_tags" ] || echo "----  unit tests tagged ${unit_tags% } are no part of $V: see tests/exclusions"
+	while read -r test; do
+		file=tests/unit/$test.c
+		title=$(sed -n 's/.*suite_create("\([^"]*\)").*/\1/p' "$file")
+		wanted unit || wanted "unit/$title" || continue
+		if grep -q '^ \* Runs alone' "$file"; then
+			alone+=("unit/$title")
+		else
+			together+=("unit/$title")
+		fi
+	done < <(sed 's/X(\(.*\))/\1/' "$B/gen/suites.h")
+}
+
+find_scripts() { # SUITE
+	local script name why
 	for script in tests/"$1"/[0-9][0-9]-*.sh; do
-		name=$(name_of "$script")
 		[ -e "$script" ] || continue
-		# shellcheck disable=SC2053 # a pattern is meant
-		[ -z "${ONLY:-}" ] || [[ $name == $ONLY ]] || continue
+		name=$1/$(basename "$script" .sh)
+		wanted "$name" || continue
 		if why=$(excluded "$name"); then
 			echo "----  $name is no part of $V: $why"
 		elif grep -q '^# runs beside others' "$script"; then
-			together+=("$script")
+			together+=("$name")
 		else
-			alone+=("$script")
+			alone+=("$name")
 		fi
 	done
-	run_scripts "$AT_ONCE" "${together[@]}"
-	run_scripts 1 "${alone[@]}"
 }
 
-# A line a suite and one a failure, from check's XML report; last: "PASSED FAILED COMPLETE".
-unit_report() {
-	awk '
-		function inner() { sub(/^[^>]*>/, ""); sub(/<[^<]*$/, ""); return $0 }
-		/<title>/ { suite = inner(); order[++suites] = suite }
-		/<test result=/ { good = /"success"/; n[suite]++; bad[suite] += !good; if (good) passed++; else failed++ }
-		/<fn>/ { at = inner() }
-		/<id>/ { id = inner() }
-		/<message>/ && !good { why[suite] = why[suite] "        | " at " " id ": " inner() "\n" }
-		/^<\/testsuites>/ { complete = passed + failed > 0 }
-		END {
-			for (i = 1; i <= suites; i++) {
-				s = order[i]
-				printf "%-4s  unit/%-39s %4d tests%s\n%s", bad[s] ? "FAIL" : "ok", s, n[s],
-					bad[s] ? ", " bad[s] " failed" : "", why[s]
-			}
-			print passed + 0, failed + 0, complete + 0
-		}' "$1" | sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&apos;/'"'"'/g; s/&amp;/\&/g'
-}
-
-run_unit() {
-	local rc t0 log=$LOGS/unit.log xml=$LOGS/unit.xml tags lines p f complete
-	# shellcheck disable=SC2053 # a pattern is meant
-	[ -z "${ONLY:-}" ] || [[ unit == $ONLY ]] || return 0
-	tags=$(awk -v v="$V" '$1 == v && sub(/^unit-tag:/, "", $2) { printf "%s ", $2 }' tests/exclusions)
-	[ -z "$tags" ] || echo "----  unit tests tagged ${tags% } are no part of $V: see tests/exclusions"
-	: >"$xml"
-	t0=$(now)
-	CK_EXCLUDE_TAGS=$tags CK_XML_LOG_FILE_NAME=$xml in_session $((600 * slow)) "$log" "$B/unit"
-	t0=$(($(now) - t0))
-	mapfile -t lines < <(unit_report "$xml")
-	read -r p f complete <<<"${lines[-1]}"
-	[ ${#lines[@]} -eq 1 ] || printf '%s\n' "${lines[@]:0:${#lines[@]}-1}"
-	if [ "$complete" = 0 ] || { [ "$rc" -ne 0 ] && [ "$f" -eq 0 ]; }; then
-		f=$((f + 1))
-		report FAIL unit "$t0" "status $rc: not all tests were run, a process was left, or a sanitizer reported"
-	fi
-	passed=$((passed + p))
-	failed=$((failed + f))
-	[ "$f" -eq 0 ] || { tail_of "$log" && echo "        see $log"; }
-}
-
+together=() alone=() unit_tags=''
 for suite; do
-	if [ "$suite" = unit ]; then run_unit; else run_suite "$suite"; fi
+	if [ "$suite" = unit ]; then find_suites; else find_scripts "$suite"; fi
 done
+run_jobs "$AT_ONCE" "${together[@]}"
+run_jobs 1 "${alone[@]}"
 if [ "$skipped" -gt 0 ]; then
 	echo "$passed passed, $failed failed, $skipped skipped"
 else

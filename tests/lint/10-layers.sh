@@ -1,5 +1,6 @@
 #!/bin/bash
 # The tree keeps its layers, and each kind of violation planted in a copy is seen.
+# runs beside others
 set -eu
 tests/layers.sh
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # clang-tidy finds nothing (.clang-tidy says what it looks for).
+# runs beside others
 # limit: 600
 set -eu
 jq -r '.[].file' "$B/compile_commands.json" |

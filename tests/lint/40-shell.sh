@@ -1,5 +1,6 @@
 #!/bin/bash
 # Every script is clean by shellcheck and starts with what it is for; python compiles.
+# runs beside others
 set -eu
 mapfile -t scripts < <(find tests -name '*.sh'; echo .ci/run)
 shellcheck --shell=bash "${scripts[@]}"

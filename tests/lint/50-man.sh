@@ -1,5 +1,6 @@
 #!/bin/bash
 # The man pages are clean by mandoc, and every section 8, 5 page that the unit names exists.
+# runs beside others
 set -eu
 mapfile -t pages < <(find daemon conf runtime -name '*.[1-8]')
 [ ${#pages[@]} -gt 0 ] || { echo "no man pages"; exit 1; }

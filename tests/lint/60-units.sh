@@ -1,5 +1,6 @@
 #!/bin/bash
 # The installed unit stands systemd's own checks: verify on an installed root, and exposure <= 1.2.
+# runs beside others
 set -eu
 root=$TMP/root
 $MAKE -s install B="$B" V="$V" DESTDIR="$root"

@@ -1,6 +1,7 @@
 /* test_hogs.c - plugins that do not share: while they compute or sleep, a ticker of 1 ms keeps time.
  *
- * The machine may be busy with other things for a moment: a bound is met when one of TRIES runs meets it. */
+ * Runs alone. The machine may still be busy with other things for a moment: a bound is met when one of TRIES runs
+ * meets it. */
 #include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>

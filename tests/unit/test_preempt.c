@@ -1,4 +1,6 @@
-/* test_preempt.c - slices ended by signal: where they may be, and that nobody notices. */
+/* test_preempt.c - slices ended by signal: where they may be, and that nobody notices.
+ *
+ * Runs alone, for it looks at how late others are. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

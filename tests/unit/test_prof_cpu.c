@@ -1,4 +1,6 @@
-/* test_prof_cpu.c - the CPU sampler: every thread, right totals, right stacks, nothing left behind. */
+/* test_prof_cpu.c - the CPU sampler: every thread, right totals, right stacks, nothing left behind.
+ *
+ * Runs alone, for it compares totals of CPU time. */
 #include <check.h>
 #include <dirent.h>
 #include <pthread.h>
