@@ -100,8 +100,9 @@ void gotrace_take(struct gotrace *t, const struct weft_recs *recs)
 		m = gt_m_get(t, first->tid);
 		if (!m)
 			return;
-		/* Of who wrote nothing at first, that is what came before the start. */
-		while (first < r && (first->at < m->done || (t->begun && !m->done && first->time < t->opts.from)))
+		/* Of who had written nothing lately when it began, that is what came before. */
+		while (first < r &&
+		       (first->at < m->done || (t->begun && !m->done && first->time < t->opts.from - GOTRACE_FIRST)))
 			first++;
 		m->at = first;
 		m->end = r;

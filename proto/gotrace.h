@@ -33,8 +33,10 @@ struct gotrace_opts {
 	uint64_t max_bytes; /* of events: then it is full, and only to be ended; 0: no limit */
 };
 struct gotrace;
-/* What gotrace_begin() is given reaches that far back before `from`, ns: there lie effects stamped too early. */
+/* What gotrace_take() is given reaches that far back before what it is about, ns: there lie effects stamped too early.
+ * For gotrace_begin() it is more: who was stopped while it did something has done it by the second half of that. */
 #define GOTRACE_BEFORE INT64_C(50000000)
+#define GOTRACE_FIRST INT64_C(250000000)
 /* When a trace of these records up to `end` can begin, `from` or later: as far behind what was lost, but where there is
  * hardly more than that, three quarters of the records are for the trace, of which some may lack their causes. */
 int64_t gotrace_from(const struct weft_recs *recs, int64_t from, int64_t end);
@@ -51,7 +53,7 @@ void gotrace_heap(struct gotrace *t, uint64_t bytes); /* in use at the start; 0:
 
 /* Leave out what came after `time`, in place. */
 void gotrace_forget_after(struct weft_recs *recs, int64_t time);
-/* All records from GOTRACE_BEFORE before `from` on: states at the start are inferred from what happens
+/* All records from GOTRACE_FIRST before `from` on: states at the start are inferred from what happens
  * next.  They are written by gotrace_write().  What is written while they are read is to be forgotten first: of that
  * there may be effects without their causes. */
 void gotrace_begin(struct gotrace *t, const struct weft_recs *recs);

@@ -48,13 +48,18 @@ static bool is_before(uint32_t seq, int counts, uint32_t last)
 	return d < 0 || (d == 0 && counts);
 }
 
-/* Was its P taken on the far side, after it wrote r? */
-static bool precedes_taking(const struct gotrace *t, const struct weft_rec *r)
+/* Was the P of goroutine id taken on the far side, after r? */
+static bool taken_after(const struct gotrace *t, uint64_t id, const struct weft_rec *r)
 {
-	uint64_t id = gt_has_g_seq(r) ? r->subject : writer(r);
 	const struct gt_g *g = id ? gt_g_find(t, id) : NULL;
 
 	return g && g->far.taken && r->time < g->far.taken->time;
+}
+
+/* Likewise that of who wrote r, or of whom it is about. */
+static bool precedes_taking(const struct gotrace *t, const struct weft_rec *r)
+{
+	return taken_after(t, writer(r), r) || (gt_has_g_seq(r) && taken_after(t, r->subject, r));
 }
 
 /* Has r an effect on the far side already? */
@@ -219,10 +224,10 @@ static enum gt_g_state state_after(const struct weft_rec *r)
 	return GT_G_RUNNABLE;
 }
 
-/* Is what came after r there to be read, too? */
+/* Is what came after r there to be read, too?  That may be stamped earlier. */
 static bool is_recent(const struct gotrace *t, const struct weft_rec *r)
 {
-	return r && r->time >= t->opts.from - GOTRACE_BEFORE / 2 && r->time > t->lost;
+	return r && r->time >= t->opts.from - GOTRACE_FIRST / 2 && r->time > t->lost;
 }
 
 /* The last of each goroutine says what it was left in, better than who looked at it: he may have come between the

@@ -4,6 +4,11 @@
  * rings are read up to LATE before now: threads that are about to write a record have done so by then, and what is
  * written while they are read, of which only some is found, is left for the next time.
  *
+ * A thread may get no CPU for longer than that between its look at the clock and its record, or between that and the
+ * deed.  Nobody sees a deed before its record is there, so who was seen is right, or there is a record that says
+ * better (as long as it is no older than half of GOTRACE_FIRST); and a record that comes late finds its place
+ * by its causes, all the others that need it wait for it.  Only one that comes a second too late is made up.
+ *
  * Of a past window the rings are read at once, before they are written over, and once more after the look: both
  * together tell what everybody did from the window's beginning until after it was seen.  Whoever did nothing is what
  * it is now; whoever ended stands in the records alone. */
@@ -44,7 +49,7 @@ static void read_past(struct gotrace_live *l, int64_t from)
 	for (int i = 0; i < TRIES && (!l->past || l->past->lost >= l->asked); i++) {
 		weft_recs_free(l->past);
 		l->asked = clock_now();
-		l->past = weft_recs_read(from - GOTRACE_BEFORE);
+		l->past = weft_recs_read(from - GOTRACE_FIRST);
 		if (!l->past)
 			return;
 	}
@@ -126,7 +131,7 @@ static int look_at_threads(struct gotrace *t)
 /* All records from before the window until after the look. */
 static struct weft_recs *read_first(struct gotrace_live *l)
 {
-	struct weft_recs *recs = weft_recs_read((l->past ? l->asked : l->from) - GOTRACE_BEFORE), *both;
+	struct weft_recs *recs = weft_recs_read((l->past ? l->asked : l->from) - GOTRACE_FIRST), *both;
 
 	if (!l->past || !recs)
 		return recs;

@@ -75,12 +75,12 @@ bool rt_section_end(struct m *m)
 
 	if (unlikely(!cas(&m->own, &lent, RT_OWNED))) /* pairs with the CAS in rt_retake() */
 		return false;
-	rt_seq_begin(g);
-	st(&g->status, RT_G_RUNNING);
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_SYSCALL_END, 0, ld(&g->id), ld(&g->id), 0, ld(&m->p)->trace_seq);
 	}
+	rt_seq_begin(g);
+	st(&g->status, RT_G_RUNNING);
 	return true;
 }
 

@@ -336,11 +336,11 @@ void rt_p_acquire(struct m *m, struct p *p)
 {
 	st(&p->m, m);
 	st(&m->p, p);
-	st_rel(&m->own, RT_OWNED); /* pairs with the CAS in rt_revoke() */
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_PROC_START, 0, 0, p->id, 0, ++p->trace_seq);
 	}
+	st_rel(&m->own, RT_OWNED); /* pairs with the CAS in rt_revoke() */
 }
 
 struct p *rt_p_release(struct m *m)
@@ -348,16 +348,17 @@ struct p *rt_p_release(struct m *m)
 	struct p *p = ld(&m->p);
 	uint32_t owned = RT_OWNED;
 
+	if (rt_rec_on) {
+		m->tsc = rt_tsc();
+		rt_record(m, RT_EV_PROC_STOP, 0, 0, p->id, 0, p->trace_seq);
+	}
 	/* Whoever borrows it for a moment gives it back. */
 	while (!cas(&m->own, &owned, RT_NO_P)) {
 		owned = RT_OWNED;
 		rt_pause();
 	}
-	if (rt_rec_on) {
-		m->tsc = rt_tsc();
-		rt_record(m, RT_EV_PROC_STOP, 0, 0, p->id, 0, p->trace_seq);
+	if (rt_rec_on)
 		rt_rec_release(m);
-	}
 	st(&p->m, NULL);
 	st(&m->p, NULL);
 	return p;

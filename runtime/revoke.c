@@ -126,7 +126,6 @@ RT_COLD struct m *rt_enter_slow(struct m *m)
 	else if (m->lost == RT_LOST_BLOCKED)
 		rt_blocked_time(m->blocked, rt_now() - rt_tsc_to_ns(ld(&g->since_tsc)));
 
-	runs_again(g);
 	rt_lock(&sched.lock);
 	p = rt_idle_p_get();
 	rt_unlock(&sched.lock);
@@ -136,5 +135,6 @@ RT_COLD struct m *rt_enter_slow(struct m *m)
 		m->tsc = rt_tsc();
 		rt_record(m, RT_EV_REATTACH, !p, ld(&g->id), ld(&g->id), 0, rt_trace_seq(g, p ? 1 : 0));
 	}
+	runs_again(g);
 	return p ? m : rt_requeue(m);
 }

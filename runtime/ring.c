@@ -184,6 +184,22 @@ RT_NOSAN void rt_rec_freeze(void)
 	st(&frozen, true);
 }
 
+#if defined(RT_ASAN) || defined(RT_TSAN)
+
+_Atomic uint32_t rt_rec_stops;
+
+RT_NOSAN void rt_rec_stop(struct m *m)
+{
+	uint64_t x = (m->tsc + m->rec_index + (uintptr_t)m->rec_at) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+	struct timespec ts = { .tv_nsec = (long)(20 + x % 40) * WEFT_MS };
+	uint32_t stops = ld(&rt_rec_stops);
+
+	if (unlikely(stops) && x % stops == 0)
+		(void)rt_syscall(SYS_nanosleep, (long)&ts, 0, 0, 0, 0, 0);
+}
+
+#endif
+
 uint64_t rt_rec_lost(void)
 {
 	uint64_t tsc;

@@ -43,6 +43,16 @@ struct rt_chunk {
 	struct rt_rec rec[RT_CHUNK_RECS];
 };
 _Static_assert(sizeof(struct rt_chunk) == 8192, "chunks are 8 KiB");
+#if defined(RT_ASAN) || defined(RT_TSAN)
+/* Tests: one time in so many the thread stops for a while, before or after it writes a record; 0: never. */
+extern _Atomic uint32_t rt_rec_stops;
+void rt_rec_stop(struct m *m);
+#else
+static inline void rt_rec_stop(struct m *m)
+{
+	(void)m;
+}
+#endif
 /* One record, stamped m->tsc.  The caller has set that in this scheduler step. */
 static inline void rt_record(struct m *m, enum rt_event ev, unsigned flags, uint64_t gid, uint64_t subject,
 			     uint32_t stack, uint32_t seq)
@@ -50,6 +60,7 @@ static inline void rt_record(struct m *m, enum rt_event ev, unsigned flags, uint
 	struct p *p = ld(&m->p);
 	struct rt_rec *r;
 
+	rt_rec_stop(m);
 	if (unlikely(m->rec_at == m->rec_end) && !rt_rec_more(m))
 		return;
 	r = m->rec_at++;
@@ -58,6 +69,7 @@ static inline void rt_record(struct m *m, enum rt_event ev, unsigned flags, uint
 	st(&r->subject_pid, subject << 16 | (p ? p->id : 0xffffu));
 	st(&r->stack_seq, (uint64_t)seq << 32 | stack);
 	st_rel(&m->chunk->n, (uint32_t)(m->rec_at - m->chunk->rec)); /* pairs with the readers' acquire */
+	rt_rec_stop(m);
 }
 
 #endif

@@ -37,15 +37,15 @@ static RT_FLAT void dispatch(struct m *m, struct g *self, struct g *next)
 	if (next != &m->g0) {
 		struct p *p = ld(&m->p);
 
-		rt_seq_begin(next); /* running: the park part is void until it is published again */
-		st(&next->status, RT_G_RUNNING);
-		st(&next->tid, ld(&m->tid));
-		st(&next->m, m);
-		bump(&p->tick, 1);
 		if (unlikely(next->uncreated))
 			rt_g_created(m, next);
 		if (rt_rec_on)
 			rt_record(m, RT_EV_GO_START, 0, ld(&next->id), ld(&next->id), 0, rt_trace_seq(next, 1));
+		rt_seq_begin(next); /* running: the park part is void until it is published again */
+		st(&next->tid, ld(&m->tid));
+		st(&next->m, m);
+		st(&next->status, RT_G_RUNNING);
+		bump(&p->tick, 1);
 	}
 }
 

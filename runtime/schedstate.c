@@ -74,7 +74,7 @@ size_t weft_read_sched_ms(struct weft_sched_m *out, size_t cap)
 		if (!tid || n++ >= cap)
 			continue;
 		g = ld(&m->cur);
-		p = ld(&m->p);
+		p = ld_acq(&m->own) != RT_NO_P ? ld(&m->p) : NULL; /* from its record on */
 		out[n - 1] = (struct weft_sched_m){
 			.id = (int)m->index,
 			.tid = tid,

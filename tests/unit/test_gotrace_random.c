@@ -356,7 +356,7 @@ static uint64_t flight_random(uint64_t seed, int one_in)
 	for (int i = below(6000); i > 0; i--)
 		step();
 	until = sim.now;
-	past = readings(from - GOTRACE_BEFORE, one_in);
+	past = readings(from - GOTRACE_FIRST, one_in);
 	if (below(2) && until > from)
 		lose(past, from + below((int)(until - from)) - EARLY - GOTRACE_BEFORE);
 	if (past->lost && from < past->lost + GOTRACE_BEFORE) /* as gotrace_live.c does */
@@ -370,7 +370,7 @@ static uint64_t flight_random(uint64_t seed, int one_in)
 	see_threads(t);
 	for (int i = below(100); i > 0; i--)
 		step();
-	rest = readings(until - GOTRACE_BEFORE, one_in);
+	rest = readings(until - GOTRACE_FIRST, one_in);
 	both = weft_recs_join(past, rest);
 	gotrace_begin(t, both);
 	ck_assert_int_eq(write_all(t, one_in ? until + 2 * WEFT_SEC : until), 0);
@@ -406,7 +406,7 @@ static uint64_t trace_random(uint64_t seed, int one_in)
 	see_threads(t);
 	for (int i = below(100); i > 0; i--)
 		step();
-	recs = readings(from - GOTRACE_BEFORE, one_in);
+	recs = readings(from - GOTRACE_FIRST, one_in);
 	gotrace_begin(t, recs);
 	for (int polls = below(5); polls >= 0; polls--) {
 		until = one_in ? sim.now + 2 * WEFT_SEC : sim.now - below(1000) * STEP;
