@@ -84,10 +84,9 @@ static void trace_work(struct op *o)
 {
 	struct trace *x = (struct trace *)o;
 
-	if (!x->live)
+	if (!x->live) { /* that reads the whole pool, if it is about the past: enough for a task */
 		x->live = gotrace_live_new(&x->opts, x->end);
-	if (!x->live) {
-		o->rc = -ENOMEM;
+		o->rc = x->live ? GOTRACE_LIVE_MORE : -ENOMEM;
 		return;
 	}
 	if (gotrace_live_names(x->live))

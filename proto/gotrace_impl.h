@@ -223,6 +223,7 @@ void gt_section(struct gotrace *t);
 uint32_t gt_string(struct gotrace *t, const char *s);
 const char *gt_string_at(const struct gotrace *t, uint64_t id, uint32_t *len); /* not terminated */
 uint64_t gt_stack_id(struct gotrace *t, uint32_t id);                          /* of the stack table */
+uint64_t gt_stack_sample(struct gotrace *t, uint32_t id);                      /* likewise, of a CPU sample */
 /* Likewise, of a goroutine whose name is told by nothing else: it ends in its start function, if that is known. */
 uint64_t gt_stack_named(struct gotrace *t, uint32_t id, uint64_t start);
 uint64_t gt_stack_start(struct gotrace *t, uint64_t fn); /* one frame: a start function */

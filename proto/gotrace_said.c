@@ -272,6 +272,6 @@ void gt_samples_take(struct gotrace *t, const struct weft_rec *r, const struct w
 								.tid = (int64_t)r->subject,
 								.p = r->pid == WEFT_REC_NO_P ? -1 : (int64_t)r->pid,
 								.g = r->gid,
-								.stack = gt_stack_id(t, r->stack) };
+								.stack = gt_stack_sample(t, r->stack) };
 	}
 }

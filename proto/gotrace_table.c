@@ -19,8 +19,9 @@ struct gt_string {
 	uint32_t len;
 };
 enum stack_kind {
-	STACK_TABLE, /* value: id in the runtime's table */
-	STACK_START, /* value: a start function */
+	STACK_TABLE,  /* value: id in the runtime's table */
+	STACK_SAMPLE, /* likewise; where it was is shown, even if inside the runtime */
+	STACK_START,  /* value: a start function */
 	STACK_PSEUDO /* value: PPROF_PC_ */,
 	STACK_PCS, /* pc */
 };
@@ -111,6 +112,11 @@ uint64_t gt_stack_id(struct gotrace *t, uint32_t id)
 	return id && !t->opts.no_stacks ? gt_stack_of_name(t, id) : 0;
 }
 
+uint64_t gt_stack_sample(struct gotrace *t, uint32_t id)
+{
+	return id && !t->opts.no_stacks ? put(t, (struct gt_stack){ .kind = STACK_SAMPLE, .value = id }) : 0;
+}
+
 uint64_t gt_stack_named(struct gotrace *t, uint32_t id, uint64_t start)
 {
 	if (!id || t->opts.no_stacks)
@@ -155,6 +161,7 @@ static int calls_of(const struct gotrace *t, const struct gt_stack *s, uint64_t 
 
 	switch (s->kind) {
 	case STACK_TABLE:
+	case STACK_SAMPLE:
 		return frame_calls(pc, read_stack(t, (uint32_t)s->value, pc), false, call);
 	case STACK_PCS:
 		return frame_calls(s->pc, (int)s->n, s->exact, call);
@@ -176,6 +183,12 @@ static struct gt_frame frame_of(struct gotrace *t, const struct frame *f, uint64
 				  .line = (uint64_t)(line > 0 ? line : 0) };
 }
 
+/* weft_on_block_ and its kin: what the scopes of weft.h are made of, where nobody has written a call. */
+static bool is_scope(const char *name)
+{
+	return strncmp(name, "weft_", 5) == 0 && name[strlen(name) - 1] == '_';
+}
+
 /* The user's frames, innermost first; internal ones only between others, unless there are no others; nobody's who
  * called into a plugin: so the last is what the goroutine was started with, by which viewers group it.  Beyond
  * GT_FRAMES_MAX the last place is the root's. */
@@ -187,7 +200,7 @@ static int choose(struct gotrace *t, const uint64_t *call, int n, bool all, stru
 		struct frames v = frames_at(call[i]);
 
 		for (int j = 0; j < v.n; j++) {
-			if (v.f[j].root || (!all && !k && v.f[j].internal))
+			if (v.f[j].root || is_scope(v.f[j].name) || (!all && !k && v.f[j].internal))
 				continue;
 			out[k < GT_FRAMES_MAX ? k++ : k - 1] = frame_of(t, &v.f[j], call[i], v.n - 1 - j);
 			kept = all || !v.f[j].internal ? k : kept;
@@ -220,7 +233,7 @@ static int frames_of(struct gotrace *t, const struct gt_stack *s, int64_t budget
 			return -EAGAIN;
 	if (s->start && frames_prepare(s->start, budget) > 0)
 		return -EAGAIN;
-	k = choose(t, call, n, false, f);
+	k = choose(t, call, n, s->kind == STACK_SAMPLE, f);
 	if (!k)
 		k = choose(t, call, n, true, f);
 	return s->start ? end_in(t, s->start, f, k) : k;

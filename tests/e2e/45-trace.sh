@@ -43,6 +43,7 @@ between "a byte every 10 ms is waited for that long" "$(mean net "$T/trace" trac
 between "a section of 2 ms lasts 2 ms" "$(mean syscall "$T/trace" traced_section)" 1.9 $((3 + 10 * E2E_SLOW))
 go tool trace -pprof=sync "$T/trace" 2>/dev/null >"$T/sync.pb" && pprof -top "$T/sync.pb" >"$T/sync"
 has "waits for locks by what was called" "$T/sync" 'weft_lock$'
+has_not "stacks lead to what the user has written" "$T/trace.txt" '^\s(weft_o(n|ff)_|rt_)'
 has "a sleep is called that" "$T/trace.txt" 'Reason="sleep"'
 has "children are made and end" "$T/trace.txt" 'NotExist->Runnable'
 has "labels are told" "$T/trace.txt" 'kind=tasks'
