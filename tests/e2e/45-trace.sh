@@ -73,14 +73,14 @@ between "max_bytes= ends it" "$(stat -c %s "$T/short")" 20000 80000
 
 # As JSON, from the same daemon: by our own rules (tests/lib/chromecheck.h), and what is in it.
 names=(chrome bare mine short)
-queries=(seconds=0.5 'seconds=0.3&stacks=0' 'seconds=0.3&instance=contend' 'seconds=10&max_bytes=100000')
+queries=('seconds=0.5&plugin=traced' 'seconds=0.1&stacks=0' 'seconds=0.1&instance=contend' 'seconds=10&max_bytes=300000')
 clients=()
 for i in "${!names[@]}"; do
 	curl -s -D "$T/${names[i]}.head" -o "$T/${names[i]}.json" "$URL/debug/pprof/trace?format=chrome&cpu=1&${queries[i]}" &
 	clients+=("$!")
 done
 wait "${clients[@]}"
-get '/debug/flight?seconds=1&format=chrome'
+get '/debug/flight?seconds=0.1&format=chrome'
 cp "$BODY" "$T/flight.json"
 has "the past has its name" "$HEAD" 'filename="flight.json"'
 for name in "${names[@]}" flight; do
@@ -88,23 +88,31 @@ for name in "${names[@]}" flight; do
 done
 has "it is JSON by its type" "$T/chrome.head" '^Content-Type: application/json'
 has "and by its name" "$T/chrome.head" '^Content-Disposition: attachment; filename="trace.json"'
-# in_json WHAT FILTER [FILE]: the filter holds for an event of the file.
-in_json() { check "JSON: $1" jq -e "any(.traceEvents[]; $2)" "$T/${3:-chrome}.json" -r >"$T/jq" 2>&1; }
-in_json "slices are called by functions" '.ph == "X" and .name == "traced_reader" and .args.end == "network"'
-in_json "a section of 2 ms lasts 2 ms" '.ph == "X" and .cat == "syscall" and .dur >= 1900'
-in_json "who says nothing runs all the time" '.ph == "X" and .name == "traced_silent" and .dur > 1000'
-in_json "tasks" '.ph == "b" and .cat == "task" and .name == "traced_request" and .args.goroutine > 0'
-in_json "one within another" '.ph == "b" and .name == "traced_part" and .args.parent > 0'
-in_json "regions" '.ph == "b" and .cat == "region" and .name == "traced_inner" and .args.task > 0'
-in_json "log lines" '.ph == "i" and .cat == "log" and .name == "one of 2" and .args.category == "step"'
-in_json "labels" '.ph == "X" and .args.labels == "kind=tasks"'
-in_json "counters" '.ph == "C" and .name == "goroutines" and .args.running > 0'
-in_json "CPU samples" '.ph == "i" and .cat == "cpu" and .sf > 0'
-check "JSON: frames have names and lines" jq -e 'any(.stackFrames[]; .name | test("^traced_reader:[0-9]+$"))' "$T/chrome.json"
+# What is in it, in one go: a line each, with true or false.
+cat >"$T/filter" <<'END'
+.traceEvents as $e | .stackFrames as $f |
+def some(which): any($e[]; which);
+{
+	"slices are called by functions": some(.ph == "X" and .name == "traced_reader" and .args.end == "network"),
+	"a section of 2 ms lasts 2 ms": some(.ph == "X" and .cat == "syscall" and .dur >= 1900),
+	"who says nothing runs all the time": some(.ph == "X" and .name == "traced_silent" and .dur > 1000),
+	"tasks": some(.ph == "b" and .cat == "task" and .name == "traced_request" and .args.goroutine > 0),
+	"one within another": some(.ph == "b" and .name == "traced_part" and .args.parent > 0),
+	"regions": some(.ph == "b" and .cat == "region" and .name == "traced_inner" and .args.task > 0),
+	"log lines": some(.ph == "i" and .cat == "log" and .name == "one of 2" and .args.category == "step"),
+	"labels": some(.ph == "X" and .args.labels == "kind=tasks"),
+	"counters": some(.ph == "C" and .name == "goroutines" and .args.running > 0),
+	"CPU samples": some(.ph == "i" and .cat == "cpu" and .sf > 0),
+	"frames have names and lines": any($f[]; .name | test("^traced_reader:[0-9]+$"))
+} | to_entries[] | "\(.value) \(.key)"
+END
+jq -r -f "$T/filter" "$T/chrome.json" >"$T/found"
+eq "JSON: all is looked for" "$(wc -l <"$T/found")" 11
+while read -r value what; do eq "JSON: $what" "$value" true; done <"$T/found"
 has_not "JSON: stacks=0 has none" "$T/bare.json" '"sf"'
 has "JSON: instance= has its own" "$T/mine.json" '"want_mutex"'
 has_not "JSON: instance= has no others'" "$T/mine.json" 'traced_'
-between "JSON: max_bytes= ends it" "$(stat -c %s "$T/short.json")" 100000 400000
+between "JSON: max_bytes= ends it" "$(stat -c %s "$T/short.json")" 300000 600000
 get '/debug/pprof/trace?format=perfetto'
 eq "another format is refused" "$CODE" 400
 has "with what is allowed" "$BODY" 'format must be "go".* or "chrome"'

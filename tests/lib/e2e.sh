@@ -301,8 +301,11 @@ need_tracefiles() {
 	TRACEFILES=$B/e2e/tracefiles
 	# shellcheck disable=SC2046 # flags
 	"$CC" -std=gnu17 -D_GNU_SOURCE -O2 -I"$ROOT/tests/lib" -o "$TRACEFILES.$$" "$ROOT"/tests/e2e/tracefiles.c \
-		"$ROOT"/tests/lib/{tracecheck*,chromecheck}.c $(pkg-config --cflags --libs jansson) -lm &&
-		mv "$TRACEFILES.$$" "$TRACEFILES" || { fail "tracefiles builds"; exit 1; }
+		"$ROOT"/tests/lib/{tracecheck*,chromecheck}.c $(pkg-config --cflags --libs jansson) -lm || {
+		fail "tracefiles builds"
+		exit 1
+	}
+	mv "$TRACEFILES.$$" "$TRACEFILES"
 }
 
 # The Go oracle: a net/http/pprof server with the goroutines of tests/e2e/plugins/parked.c; sets GO_URL.
