@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # heap and allocs through `go tool pprof`, of what the bundled plugin alloc is known to hold and to allocate.
+# runs beside others
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_go
