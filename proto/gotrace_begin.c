@@ -41,13 +41,6 @@ int64_t gotrace_from(const struct weft_recs *recs, int64_t from, int64_t end)
 
 /* --- What was seen --------------------------------------------------------------------------------- */
 
-static bool passes(const struct gotrace *t, const struct weft_goroutine *w)
-{
-	if (t->opts.g && t->opts.g != w->id)
-		return false;
-	return !t->opts.passes || t->opts.passes(t->opts.user, w->instance);
-}
-
 void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w)
 {
 	static const enum gt_g_state states[] = {
@@ -59,8 +52,7 @@ void gotrace_goroutine(struct gotrace *t, const struct weft_goroutine *w)
 	if (!g)
 		return;
 	g->state = states[w->status];
-	g->instance = w->instance;
-	g->wanted = passes(t, w);
+	g->wanted = gt_wants(t, w->id, w->instance);
 	g->tid = w->tid;
 	g->start = w->start;
 	if (w->labels.n)

@@ -172,17 +172,13 @@ static void apply_p(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 
 /* --- Goroutines ------------------------------------------------------------------------------------------ */
 
-/* Of the instance of who started it, as far as that is known. */
 static void go_create(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 {
 	struct gt_g *g = gt_g_get(t, r->subject);
 
 	if (!g || g->state != GT_G_NONE)
 		return; /* it was seen before whoever runs it first says that it was made */
-	if (m->g && t->opts.passes) {
-		g->instance = m->g->instance;
-		g->wanted = (!t->opts.g || t->opts.g == g->id) && t->opts.passes(t->opts.user, g->instance);
-	}
+	g->wanted = gt_wants(t, g->id, r->seq);
 	g->state = GT_G_RUNNABLE;
 	g->seq = 0;
 	g->known = true;
@@ -260,7 +256,7 @@ static void apply_g(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 	struct gt_g *g = gt_g_find(t, r->subject);
 
 	if (g) {
-		g->seq = r->seq;
+		g->seq = gt_seq(r);
 		g->known = true;
 	}
 	switch (r->event) {

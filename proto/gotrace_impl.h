@@ -87,7 +87,7 @@ struct gt_g {
 	bool known;    /* seq is */
 	uint32_t seq;  /* of the records */
 	uint64_t wseq; /* of the events */
-	uint32_t instance, stack;
+	uint32_t stack;
 	uint64_t start; /* function, 0: not known */
 	struct gt_m *m; /* RUNNING, SYSCALL */
 	int tid;        /* that it was seen on */
@@ -250,6 +250,9 @@ void gt_states_free(struct gotrace *t);
 int gt_g_counts(const struct weft_rec *r);
 int gt_p_counts(const struct weft_rec *r);
 bool gt_has_g_seq(const struct weft_rec *r);
+uint32_t gt_seq(const struct weft_rec *r);
+/* Are events about goroutine id, which is of that instance? */
+bool gt_wants(const struct gotrace *t, uint64_t id, uint32_t instance);
 bool gt_has_p_seq(const struct weft_rec *r);
 
 /* gotrace_infer.c: all that is taken comes after the start, or is passed over; then who was where, in three steps.

@@ -13,7 +13,7 @@
 /* Of two with the seq of one goroutine or P: did a come before b? */
 static bool earlier(const struct weft_rec *a, const struct weft_rec *b, int (*counts)(const struct weft_rec *))
 {
-	int32_t d = (int32_t)(a->seq - b->seq);
+	int32_t d = (int32_t)(gt_seq(a) - gt_seq(b));
 
 	if (a->tid == b->tid)
 		return a < b;
@@ -68,7 +68,7 @@ static bool crosses(struct gotrace *t, const struct weft_rec *r)
 	const struct gt_g *g = gt_has_g_seq(r) ? gt_g_find(t, r->subject) : NULL;
 	const struct gt_p *p = gt_has_p_seq(r) && r->pid < GT_P_MAX ? t->p[r->pid] : NULL;
 
-	if (precedes_taking(t, r) || (g && g->far.seq && is_before(r->seq, gt_g_counts(r), g->far.seq->seq)))
+	if (precedes_taking(t, r) || (g && g->far.seq && is_before(gt_seq(r), gt_g_counts(r), gt_seq(g->far.seq))))
 		return true;
 	return p && p->far.seq && is_before(r->seq, gt_p_counts(r) != 0, p->far.seq->seq);
 }
@@ -113,8 +113,20 @@ static void advance(struct gotrace *t, struct gt_m *m, const struct weft_rec *to
 	}
 }
 
+/* Of goroutines that are gone, their records say whose they were. */
+static void know_instance(struct gotrace *t, const struct weft_rec *r)
+{
+	bool born = r->event == WEFT_EV_GO_CREATE;
+	struct gt_g *g = born || r->event == WEFT_EV_GO_DESTROY ? gt_g_get(t, r->subject) : NULL;
+
+	if (g)
+		g->wanted = gt_wants(t, g->id, born ? r->seq : r->stack);
+}
+
 static void cut_by_time(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 {
+	if (t->opts.passes)
+		know_instance(t, r);
 	if (r == m->at && r->time < t->opts.from)
 		advance(t, m, r + 1);
 }
@@ -281,7 +293,7 @@ static void infer_g(struct gotrace *t, struct gt_g *g)
 	infer_far_g(t, g);
 	infer_near_g(g);
 	if (g->near.seq) {
-		g->seq = g->near.seq->seq - (uint32_t)gt_g_counts(g->near.seq);
+		g->seq = gt_seq(g->near.seq) - (uint32_t)gt_g_counts(g->near.seq);
 		g->known = true;
 	}
 	g->near = g->far = (struct gt_edge){ 0 };

@@ -20,6 +20,17 @@ bool gt_has_g_seq(const struct weft_rec *r)
 	return false;
 }
 
+/* That of the goroutine or P. */
+uint32_t gt_seq(const struct weft_rec *r)
+{
+	return r->event == WEFT_EV_GO_CREATE ? 0 : r->seq;
+}
+
+bool gt_wants(const struct gotrace *t, uint64_t id, uint32_t instance)
+{
+	return (!t->opts.g || t->opts.g == id) && (!t->opts.passes || t->opts.passes(t->opts.user, instance));
+}
+
 bool gt_has_p_seq(const struct weft_rec *r)
 {
 	switch (r->event) {

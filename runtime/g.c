@@ -207,7 +207,7 @@ int rt_go(struct m *m, struct weft_inst *inst, const struct rt_go_args *a)
 	count_birth(p, inst);
 	if (likely(p)) {
 		if (rt_rec_on)
-			rt_record(m, RT_EV_GO_CREATE, 0, (uintptr_t)start, id, ld(&g->created), 0);
+			rt_record(m, RT_EV_GO_CREATE, 0, (uintptr_t)start, id, ld(&g->created), inst->number);
 		rt_spawn_put(p, g);
 	} else {
 		rt_global_put(g, g, 1);
@@ -221,7 +221,7 @@ RT_COLD void rt_g_created(struct m *m, struct g *g)
 {
 	g->uncreated = 0;
 	if (rt_rec_on)
-		rt_record(m, RT_EV_GO_CREATE, 1, (uintptr_t)rt_start_of(g), ld(&g->id), 0, 0);
+		rt_record(m, RT_EV_GO_CREATE, 1, (uintptr_t)rt_start_of(g), ld(&g->id), 0, ld(&g->inst)->number);
 }
 
 /* --- Life and death --- */

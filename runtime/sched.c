@@ -541,7 +541,7 @@ struct rt_next rt_exit(struct m *m)
 
 	if (rt_rec_on) {
 		m->tsc = rt_tsc();
-		rt_record(m, RT_EV_GO_DESTROY, 0, ld(&g->id), ld(&g->id), 0, rt_trace_seq(g, 0));
+		rt_record(m, RT_EV_GO_DESTROY, 0, ld(&g->id), ld(&g->id), ld(&g->inst)->number, rt_trace_seq(g, 0));
 	}
 	m->plocks = 0; /* one that it returns with is nobody's */
 	next = unlikely(g->marks) && rt_marks_exit(m, g) ? NULL : pick(m);

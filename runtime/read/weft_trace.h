@@ -10,9 +10,9 @@
 
 struct weft_labels; /* weft_read.h */
 
-/* seq is that of the goroutine (G) or P that a record is about, +n: after it was counted up by n; in what plugins say
- * the number of a name, weft_read_trace_name().  gid is who runs on the thread, 0: the scheduler; in GO_CREATE, where
- * that is known from what came before, the start function.
+/* seq is that of the goroutine (G) or P that a record is about, +n: after it was counted up by n; in GO_CREATE, where
+ * G's is 0, its instance; in what plugins say the number of a name, weft_read_trace_name().  gid is who runs on the
+ * thread, 0: the scheduler; in GO_CREATE, where that is known from what came before, the start function.
  *
  * LABELS name the set for weft_read_labels(), as long as that knows it; where it was made just now there is its text
  * as well, as flags say: key=value, ...
@@ -24,19 +24,19 @@ struct weft_labels; /* weft_read.h */
 #define WEFT_EVENTS(X)                                                                                                 \
 	/* name, subject, seq */                                                                                       \
 	X(NONE, "-", "-")                                                                                              \
-	X(PROC_START, "P", "P+1")                /* a thread takes a P */                                              \
-	X(PROC_STOP, "P", "P")                   /* gives it up */                                                     \
-	X(GO_CREATE, "new goroutine", "G=0")     /* stack: the go statement; flags: 1 from a thread without P */       \
-	X(GO_START, "goroutine", "G+1")          /* dispatched */                                                      \
-	X(GO_DESTROY, "goroutine", "G")          /* returned */                                                        \
-	X(GO_YIELD, "goroutine", "G")            /* flags: 0 yields, 1 was interrupted, 2 changes threads; stack */    \
-	X(GO_BLOCK, "goroutine", "G")            /* flags: why, see weft_read_trace_reason(); stack */                 \
-	X(GO_UNBLOCK, "woken goroutine", "G+1")  /* stack: the waker */                                                \
-	X(SYSCALL_BEGIN, "goroutine", "P+1")     /* a declared blocking section; stack */                              \
-	X(SYSCALL_END, "goroutine", "P")         /* the P was not taken meanwhile */                                   \
-	X(PROC_STEAL, "victim goroutine", "P+1") /* pid: the P, taken in such a section */                             \
-	X(HANDOFF, "victim goroutine", "P+2")    /* pid: the P; stack: victim's or 0 */                                \
-	X(REATTACH, "goroutine", "G+1")          /* came back without a P; flags: 1 and has to queue for one */        \
+	X(PROC_START, "P", "P+1")                 /* a thread takes a P */                                             \
+	X(PROC_STOP, "P", "P")                    /* gives it up */                                                    \
+	X(GO_CREATE, "new goroutine", "instance") /* stack: the go statement; flags: 1 from a thread without P */      \
+	X(GO_START, "goroutine", "G+1")           /* dispatched */                                                     \
+	X(GO_DESTROY, "goroutine", "G")           /* returned; stack: instance */                                      \
+	X(GO_YIELD, "goroutine", "G")             /* flags: 0 yields, 1 was interrupted, 2 changes threads; stack */   \
+	X(GO_BLOCK, "goroutine", "G")             /* flags: why, see weft_read_trace_reason(); stack */                \
+	X(GO_UNBLOCK, "woken goroutine", "G+1")   /* stack: the waker */                                               \
+	X(SYSCALL_BEGIN, "goroutine", "P+1")      /* a declared blocking section; stack */                             \
+	X(SYSCALL_END, "goroutine", "P")          /* the P was not taken meanwhile */                                  \
+	X(PROC_STEAL, "victim goroutine", "P+1")  /* pid: the P, taken in such a section */                            \
+	X(HANDOFF, "victim goroutine", "P+2")     /* pid: the P; stack: victim's or 0 */                               \
+	X(REATTACH, "goroutine", "G+1")           /* came back without a P; flags: 1 and has to queue for one */       \
 	X(PROCS_CHANGE, "new number", "-")                                                                             \
 	X(LABELS, "slot of the label set", "G") /* gid has another; stack: generation; flags: TEXT records */          \
 	X(HEAP, "bytes in use", "-")            /* of malloc(), by weft's count */                                     \

@@ -187,14 +187,9 @@ static void hog_alone(void *arg)
 		;
 }
 
-static int repaired, early; /* windows with something made up; that end before their end */
-
-/* Of the next ns; below 0: of the last. */
-static void trace_live(struct tracecheck *c, int64_t ns)
+static struct gotrace_live *trace_until(struct tracecheck *c, const struct gotrace_opts *opts, int64_t end)
 {
-	int64_t now = weft_now();
-	struct gotrace_opts opts = { .host = 1, .from = ns < 0 ? now + ns : 0 };
-	struct gotrace_live *l = gotrace_live_new(&opts, ns < 0 ? now : now + ns);
+	struct gotrace_live *l = gotrace_live_new(opts, end);
 	int rc;
 
 	while ((rc = gotrace_live_step(l, weft_now() + 10 * WEFT_MS)) > 0)
@@ -203,8 +198,20 @@ static void trace_live(struct tracecheck *c, int64_t ns)
 	ck_assert_int_eq(rc, GOTRACE_LIVE_OVER);
 	ck_assert_msg(tracecheck(c, gotrace_out(gotrace_live_trace(l))->b, gotrace_out(gotrace_live_trace(l))->len),
 		      "%s", c->err);
+	return l;
+}
+
+static int repaired, early; /* windows with something made up; that end before their end */
+
+/* Of the next ns; below 0: of the last. */
+static void trace_live(struct tracecheck *c, int64_t ns)
+{
+	int64_t now = weft_now(), end = ns < 0 ? now : now + ns;
+	struct gotrace_opts opts = { .host = 1, .from = ns < 0 ? now + ns : 0 };
+	struct gotrace_live *l = trace_until(c, &opts, end);
+
 	repaired += gotrace_repairs(gotrace_live_trace(l)) > 0;
-	early += gotrace_next(gotrace_live_trace(l)) < (ns < 0 ? now : now + ns);
+	early += gotrace_next(gotrace_live_trace(l)) < end;
 	gotrace_live_free(l);
 }
 
@@ -283,6 +290,72 @@ START_TEST(of_what_is_written_over_in_no_time_the_last_is_there)
 }
 END_TEST
 
+static _Atomic int64_t woken;
+static void ended_of_first(void *arg)
+{
+	(void)arg;
+	weft_sleep(200 * WEFT_MS);
+	woken = weft_now();
+	weft_sleep(WEFT_MS); /* of who says nothing more there is no name */
+	woken += 0;          /* so that this is no tail call */
+}
+
+static void born_of_first(void *arg)
+{
+	(void)arg;
+	weft_sleep(WEFT_MS);
+}
+
+static _Atomic int n_second;
+static void ended_of_second(void *arg)
+{
+	(void)arg;
+	for (; n_second < 250; n_second++)
+		weft_sleep(WEFT_MS);
+}
+
+static void starts_first(void *arg)
+{
+	weft_sleep(201 * WEFT_MS);
+	ck_assert_int_eq(weft_go_in(arg, born_of_first, NULL), 0);
+}
+
+static bool is_first(void *user, uint32_t instance)
+{
+	return !strcmp(weft_read_instance(instance), user);
+}
+
+static bool all_over(void *second)
+{
+	return weft_inst_live(inst) == 0 && weft_inst_live(second) == 0;
+}
+
+START_TEST(a_past_window_of_an_instance_has_all_of_it_that_ended_and_nobody_else)
+{
+	char first[] = "test";
+	struct gotrace_opts opts = { .host = 1, .passes = is_first, .user = first };
+	struct tracecheck c = { 0 };
+	struct gotrace_live *l;
+	const struct buf *b;
+	weft_inst *second;
+
+	rtest_begin(2);
+	second = weft_inst_new("second");
+	weft_go_in(inst, ended_of_first, NULL);
+	weft_go_in(second, starts_first, inst);
+	weft_go_in(second, ended_of_second, NULL);
+	rtest_wait(all_over, second, "both have ended");
+	opts.from = woken - 20 * WEFT_MS;
+	l = trace_until(&c, &opts, weft_now());
+	b = gotrace_out(gotrace_live_trace(l));
+	ck_assert_ptr_nonnull(memmem(b->b, b->len, "ended_of_first", 14));
+	ck_assert_ptr_nonnull(memmem(b->b, b->len, "born_of_first", 13));
+	ck_assert_ptr_null(memmem(b->b, b->len, "ended_of_second", 15));
+	gotrace_live_free(l);
+	rtest_end();
+}
+END_TEST
+
 Suite *test_gotrace(void)
 {
 	Suite *s = suite_create("gotrace");
@@ -297,6 +370,7 @@ Suite *test_gotrace(void)
 #endif
 	tcase_add_test(live, traces_of_a_busy_runtime_are_valid_and_nothing_is_made_up);
 	tcase_add_test(live, of_what_is_written_over_in_no_time_the_last_is_there);
+	tcase_add_test(live, a_past_window_of_an_instance_has_all_of_it_that_ended_and_nobody_else);
 	suite_add_tcase(s, live);
 	return s;
 }

@@ -21,8 +21,8 @@ static int events_of(const struct weft_recs *recs, uint64_t id, uint8_t *out, in
 				bool up = r->event == WEFT_EV_GO_CREATE || r->event == WEFT_EV_GO_START ||
 					  r->event == WEFT_EV_GO_UNBLOCK;
 
-				if (r->subject == id && r->seq == seq && up == counts &&
-				    r->event >= WEFT_EV_GO_CREATE && r->event <= WEFT_EV_GO_UNBLOCK)
+				if (r->subject == id && (r->event == WEFT_EV_GO_CREATE ? 0 : r->seq) == seq &&
+				    up == counts && r->event >= WEFT_EV_GO_CREATE && r->event <= WEFT_EV_GO_UNBLOCK)
 					out[n++] = r->event;
 			}
 		}
@@ -68,6 +68,10 @@ START_TEST(a_life_is_there_from_creation_to_end)
 
 		if (r->event == WEFT_EV_GO_CREATE && r->subject == sleeper_id)
 			ck_assert_uint_eq(r->gid, (uintptr_t)sleeper); /* the start function */
+		if (r->event == WEFT_EV_GO_CREATE && r->subject == sleeper_id)
+			ck_assert_uint_eq(r->seq, inst->number);
+		if (r->event == WEFT_EV_GO_DESTROY && r->subject == sleeper_id)
+			ck_assert_uint_eq(r->stack, inst->number);
 		if (r->event == WEFT_EV_GO_BLOCK && r->subject == sleeper_id)
 			ck_assert_str_eq(weft_read_trace_reason(r->flags), "sleep");
 	}
