@@ -289,8 +289,8 @@ static void over_add(struct g *g, uint32_t n)
 		g->labels_over += n;
 }
 
-/* Undo the latest push of g's own; false: there is none. */
-static bool pop(struct g *g)
+/* Undo the latest push of g's own, and say so in a record; false: there is none. */
+static bool pop(struct g *g, bool say)
 {
 	struct set *top = own_top(g);
 	uint64_t name = ld(&g->labels);
@@ -301,7 +301,10 @@ static bool pop(struct g *g)
 	}
 	if (!top)
 		return false;
-	change(g, top->prev, false); /* the reference moves */
+	if (say)
+		change(g, top->prev, false); /* the reference moves */
+	else
+		st_rel(&g->labels, top->prev);
 	top->prev = 0;
 	rt_labels_unref(name);
 	return true;
@@ -311,7 +314,7 @@ void rt_labels_drop(struct g *g)
 {
 	uint64_t inherited;
 
-	while (pop(g))
+	while (pop(g, false)) /* it has them to its end */
 		;
 	inherited = ld(&g->labels);
 	st(&g->labels, 0);
@@ -453,7 +456,7 @@ void weft_label_pop(void)
 	struct g *g = current();
 
 	if (g)
-		(void)pop(g);
+		(void)pop(g, true);
 }
 
 /* --- Readers ---------------------------------------------------------------------------------------- */
