@@ -4,9 +4,12 @@
  * carries, and which regions it has open.  Nothing is kept, and nothing done but a look at rt_rec_on, while nobody
  * records.
  *
- * A task is a cell (cell.c), counted by its handle until its end, by the goroutines that carry it and by the tasks
- * below it.  A goroutine's `task` is one such count, and so is what weft_task_enter() gives to its caller.  Whoever
- * ended it, a task that is over is left by a goroutine the next time that matters (current()): for the one above.
+ * A task is a cell (cell.c), counted by its handle until its end, by the goroutines that carry it and by its `parent`
+ * for who began it.  A goroutine's `task` is one such count, and so is what weft_task_enter() gives to its caller.
+ * Whoever ended it, a task that is over is left by the goroutine that began it, the next time that matters
+ * (current()): for the one above, whose count the goroutine takes back.  Others, who were born with it or have entered
+ * it, go on to carry it.  So no task keeps those above it when who began it has gone on: a chain of goroutines that
+ * each begin a task and start the next has no more of them than goroutines.
  * Ids are {how many before it on that P, P}, so no line is written by two workers.
  *
  * Open regions stand in a cell of the goroutine's, made with its first; those deeper than REGIONS are not recorded,
@@ -25,8 +28,10 @@ struct weft_task {
 	_Atomic uint32_t refs;
 	_Atomic uint32_t over;
 	/* constant */
-	uint64_t id;
+	uint64_t id, maker; /* maker: the goroutine that began it */
+	/* maker, or who lets go of it last */
 	struct weft_task *parent; /* one of its counts is ours */
+	bool left;                /* the maker has gone on with the parent: it is NULL */
 	struct rt_owned owned;
 };
 
@@ -127,19 +132,34 @@ static struct weft_task *carry(struct g *g, struct weft_task *t)
 	return old;
 }
 
-/* What it carries and is not over. */
+/* Is t for goroutine id to leave, once it is over? */
+static bool is_own(const struct weft_task *t, uint64_t id)
+{
+	return t && t->maker == id && !t->left;
+}
+
+/* By its maker, m, who carries it: what he carries now. */
+static struct weft_task *go_up(struct m *m, struct weft_task *t)
+{
+	struct weft_task *up = t->parent;
+
+	t->parent = NULL;
+	t->left = true;
+	unref(m, t);
+	return up;
+}
+
+/* What it carries: of what it began itself, what is not over. */
 static struct weft_task *current(const struct self *s)
 {
 	struct g *g = s->g;
-	struct weft_task *t = g->extras & RT_EXTRA_TASK ? g->task : NULL;
+	uint64_t id = ld(&g->id);
 
-	while (t && ld_acq(&t->over)) { /* pairs with the exchange in task_end() */
-		struct weft_task *up = g->task = ref(t->parent);
-
-		unref(s->p, t);
-		t = up;
-	}
-	return t;
+	if (!(g->extras & RT_EXTRA_TASK))
+		return NULL;
+	while (is_own(g->task, id) && ld_acq(&g->task->over)) /* pairs with the exchange in task_end() */
+		g->task = go_up(s->p, g->task);
+	return g->task;
 }
 
 static uint64_t current_id(const struct self *s)
@@ -173,7 +193,9 @@ static struct weft_task *task_begin(const char *type, const void *frame)
 	parent = current(&s);
 	st(&t->refs, 2); /* the handle's and s.g's */
 	t->id = id_new(&s);
+	t->maker = ld(&s.g->id);
 	t->parent = parent;
+	t->left = false;
 	rt_own(&t->owned, RT_OWNED_TASK);
 	st_rel(&t->over, 0);
 	(void)carry(s.g, t); /* the count of the old one is t's now */
@@ -253,12 +275,17 @@ void weft_task_leave(weft_task *old)
 
 	if (likely(!rt_rec_on) || !enter(&s))
 		return;
-	unref(s.p, carry(s.g, old));
+	if (old && old->maker == ld(&s.g->id) && old->left)
+		unref(s.p, old); /* it has gone on meanwhile with the one above */
+	else
+		unref(s.p, carry(s.g, old));
 	leave(&s);
 }
 
 void rt_task_birth(struct g *g, struct weft_task *t)
 {
+	while (is_own(t, ld(&g->parent)) && ld_acq(&t->over)) /* as in current() */
+		t = t->parent;
 	if (t)
 		(void)carry(g, ref(t));
 }
@@ -267,8 +294,11 @@ void rt_task_exit(struct m *m, struct g *g)
 {
 	if (g->extras & RT_EXTRA_REGIONS)
 		rt_cell_give(m, RT_CELL_REGIONS, g->regions);
-	if (g->extras & RT_EXTRA_TASK)
+	if (g->extras & RT_EXTRA_TASK) {
+		while (is_own(g->task, ld(&g->id)))
+			g->task = go_up(m, g->task);
 		unref(m, g->task);
+	}
 	g->extras &= (uint8_t) ~(RT_EXTRA_TASK | RT_EXTRA_REGIONS);
 }
 

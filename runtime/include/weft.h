@@ -521,9 +521,9 @@ bool weft_trace_on(void);
 
 /*
  * A task is carried by the goroutine that began it, and by those that are started meanwhile in the same instance;
- * regions, log lines and further tasks belong to the one carried.  After its end, which any goroutine may tell,
- * those that carried it carry the one above.  A task handed to a goroutine that ran before is carried between
- * enter and leave:
+ * regions, log lines and further tasks belong to the one carried.  After its end, which any goroutine may tell, who
+ * began it carries the one above; the others go on to say what they do for it.  A task handed to a goroutine that ran
+ * before is carried between enter and leave:
  *
  *	weft_task *t = weft_task_begin("request");	...	WEFT_IN_TASK(job->task) {
  *	job->task = t; weft_send(jobs, job);				WEFT_REGION("work") ...

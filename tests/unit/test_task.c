@@ -148,7 +148,7 @@ static void hands_over(void *arg)
 	weft_chan_free(done);
 }
 
-START_TEST(a_task_is_inherited_handed_over_and_left_for_the_one_above_once_it_is_over)
+START_TEST(a_task_is_inherited_handed_over_and_left_by_its_maker_for_the_one_above_once_it_is_over)
 {
 	const struct weft_rec *r[16];
 	uint64_t top, first, second;
@@ -171,6 +171,94 @@ START_TEST(a_task_is_inherited_handed_over_and_left_for_the_one_above_once_it_is
 	check_said(r[1], WEFT_EV_LOG, 0, "");
 	check_said(r[2], WEFT_EV_TASK_END, first, "");
 	check_said(r[3], WEFT_EV_LOG, second, "");
+	rtest_end();
+}
+END_TEST
+
+static void outlives(void *arg)
+{
+	int dummy;
+
+	(void)arg;
+	child = weft_goid();
+	weft_chan_recv(done, &dummy, sizeof dummy);
+	weft_trace_log("", "for it");
+	WEFT_TASK("below")
+		weft_trace_log("", "below");
+	weft_trace_log("", "for it again");
+}
+
+static void ends_before(void *arg)
+{
+	weft_wg wg = { 0 };
+	int dummy = 0;
+
+	(void)arg;
+	me = weft_goid();
+	done = weft_chan_new(sizeof dummy, 0);
+	WEFT_TASK("top")
+		weft_wg_go(&wg, outlives, NULL);
+	weft_chan_send(done, &dummy, sizeof dummy);
+	weft_wg_wait(&wg);
+	weft_trace_log("", "for none");
+	weft_chan_free(done);
+}
+
+START_TEST(who_was_born_with_a_task_goes_on_for_it_when_it_is_over)
+{
+	const struct weft_rec *r[16];
+	uint64_t top, below;
+
+	rtest_begin(2);
+	rtest_run(ends_before, NULL);
+	ck_assert_int_eq(said_by(me, r, 16), 3);
+	check_said(r[0], WEFT_EV_TASK_BEGIN, top = r[0]->subject, "top");
+	check_said(r[1], WEFT_EV_TASK_END, top, "");
+	check_said(r[2], WEFT_EV_LOG, 0, "");
+	ck_assert_int_eq(said_by(child, r, 16), 6);
+	check_said(r[0], WEFT_EV_LOG, top, "");
+	check_said(r[1], WEFT_EV_TASK_PARENT, top, "");
+	check_said(r[2], WEFT_EV_TASK_BEGIN, below = r[2]->subject, "below");
+	check_said(r[3], WEFT_EV_LOG, below, "");
+	check_said(r[4], WEFT_EV_TASK_END, below, "");
+	check_said(r[5], WEFT_EV_LOG, top, "");
+	rtest_end();
+}
+END_TEST
+
+static void leaves_inside(void *arg)
+{
+	weft_task *t;
+
+	(void)arg;
+	me = weft_goid();
+	WEFT_TASK("top") {
+		t = weft_task_begin("own");
+		WEFT_IN_TASK(t) {
+			weft_task_end(t);
+			weft_trace_log("", "for top");
+		}
+		weft_trace_log("", "for top");
+	}
+	weft_trace_log("", "for none");
+}
+
+START_TEST(a_task_that_is_left_inside_its_own_scope_stays_left)
+{
+	const struct weft_rec *r[16];
+	uint64_t top, own;
+
+	rtest_begin(1);
+	rtest_run(leaves_inside, NULL);
+	ck_assert_int_eq(said_by(me, r, 16), 8);
+	check_said(r[0], WEFT_EV_TASK_BEGIN, top = r[0]->subject, "top");
+	check_said(r[1], WEFT_EV_TASK_PARENT, top, "");
+	check_said(r[2], WEFT_EV_TASK_BEGIN, own = r[2]->subject, "own");
+	check_said(r[3], WEFT_EV_TASK_END, own, "");
+	check_said(r[4], WEFT_EV_LOG, top, "");
+	check_said(r[5], WEFT_EV_LOG, top, "");
+	check_said(r[6], WEFT_EV_TASK_END, top, "");
+	check_said(r[7], WEFT_EV_LOG, 0, "");
 	rtest_end();
 }
 END_TEST
@@ -434,7 +522,9 @@ Suite *test_task(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, task_region_and_log_stand_in_order_with_their_names_and_places);
-	tcase_add_test(t, a_task_is_inherited_handed_over_and_left_for_the_one_above_once_it_is_over);
+	tcase_add_test(t, a_task_is_inherited_handed_over_and_left_by_its_maker_for_the_one_above_once_it_is_over);
+	tcase_add_test(t, who_was_born_with_a_task_goes_on_for_it_when_it_is_over);
+	tcase_add_test(t, a_task_that_is_left_inside_its_own_scope_stays_left);
 	tcase_add_test(t, regions_say_how_deep_they_are_and_those_too_deep_are_left_out_in_pairs);
 	tcase_add_test(t, text_comes_back_up_to_its_limit_and_is_cut_between_characters);
 	tcase_add_test(t, in_a_blocking_section_it_is_said_without_ending_it);
