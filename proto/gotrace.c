@@ -36,6 +36,7 @@ void gotrace_free(struct gotrace *t)
 	gt_tables_free(t);
 	arena_free(&t->arena);
 	free(t->sample);
+	free(t->gone);
 	buf_free(&t->section);
 	buf_free(&t->out);
 	free(t);
@@ -58,7 +59,7 @@ uint64_t gotrace_events(const struct gotrace *t)
 
 bool gotrace_samples(const struct gotrace *t)
 {
-	return t->n_samples > 0;
+	return t->sampled;
 }
 
 bool gotrace_full(const struct gotrace *t)
@@ -85,6 +86,7 @@ void gotrace_take(struct gotrace *t, const struct weft_recs *recs)
 {
 	const struct weft_rec *r = recs->r, *end = r + recs->n;
 
+	gt_samples_settle(t, t->next);
 	t->first = r;
 	t->hole = t->begun && recs->lost > t->next;
 	while (r < end) {
@@ -236,11 +238,12 @@ int gotrace_end(struct gotrace *t, int64_t budget)
 {
 	int rc;
 
-	for (uint32_t i = 0; !t->closed && i < t->n_samples; i++)
-		if (t->sample[i].time <= t->next)
+	if (!t->closed) {
+		gt_samples_settle(t, t->next);
+		for (uint32_t i = 0; i < t->n_settled; i++)
 			t->format->sample(t, &t->sample[i]);
-	if (!t->closed)
 		t->format->close(t);
+	}
 	t->closed = true;
 	rc = t->failed ? -ENOMEM : gt_stacks(t, budget);
 	if (rc)

@@ -13,6 +13,7 @@
 #define GT_P_MAX 1024
 #define GT_STRING_MAX 1024
 #define GT_FRAMES_MAX 128
+#define GT_GONE 65536
 #define GT_PORTION 256 /* records or goroutines between looks at the clock */
 
 /* Events of the format. */
@@ -186,7 +187,11 @@ struct gotrace {
 	struct gt_said *said, *free_said; /* by threads that are no goroutines */
 	struct gt_sample *sample;
 	uint32_t n_samples, cap_samples;
+	uint32_t n_settled; /* samples that are for the trace; the others, behind, wait until it is known whose they are
+			     */
 	uint64_t samples_done;
+	bool sampled;
+	uint64_t *gone; /* of wanted goroutines that have ended the last, each in its place */
 	/* model */
 	struct gt_g **buckets, *free;
 	uint32_t n_gs, n_buckets;
@@ -277,6 +282,8 @@ void gt_said_forget(struct gotrace *t, struct gt_g *g);
 void gt_said_labels(struct gotrace *t, struct gt_g *g, uint32_t label);
 uint32_t gt_labels(struct gotrace *t, const struct weft_labels *labels); /* a string */
 void gt_samples_take(struct gotrace *t, const struct weft_rec *r, const struct weft_rec *end);
+void gt_samples_settle(struct gotrace *t, int64_t until);      /* up to then, all is written */
+void gt_samples_gone(struct gotrace *t, const struct gt_g *g); /* it ends */
 /* gotrace_repair.c: make the model fit, then apply it, if there is still something to be said. */
 void gt_force(struct gotrace *t, struct gt_m *m, const struct weft_rec *r);
 

@@ -4,6 +4,7 @@
  * a thread says that is no goroutine by the next that runs.  Regions of a goroutine lie in one another in the trace
  * whatever was lost: a depth tells which are still open. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gotrace_impl.h"
@@ -249,11 +250,27 @@ void gt_said_apply(struct gotrace *t, struct gt_m *m, const struct weft_rec *r)
 
 /* --- CPU samples --------------------------------------------------------------------------------------------- */
 
+/* Samples come up to half a second late, so most goroutines that live shorter have ended by then. */
+void gt_samples_gone(struct gotrace *t, const struct gt_g *g)
+{
+	if (!t->opts.passes || !g->wanted)
+		return;
+	if (!t->gone)
+		t->gone = calloc(GT_GONE, sizeof *t->gone);
+	if (t->gone)
+		t->gone[g->id % GT_GONE] = g->id;
+	else
+		t->failed = 1;
+}
+
 static bool sample_wanted(const struct gotrace *t, uint64_t id)
 {
-	const struct gt_g *g = id ? gt_g_find(t, id) : NULL;
+	const struct gt_g *g;
 
-	return (!t->opts.g && !t->opts.passes) || (g && g->wanted);
+	if (!t->opts.passes)
+		return !t->opts.g || t->opts.g == id;
+	g = id ? gt_g_find(t, id) : NULL;
+	return g ? g->wanted : id && t->gone && t->gone[id % GT_GONE] == id;
 }
 
 void gt_samples_take(struct gotrace *t, const struct weft_rec *r, const struct weft_rec *end)
@@ -262,16 +279,35 @@ void gt_samples_take(struct gotrace *t, const struct weft_rec *r, const struct w
 		if (r->event != WEFT_EV_CPU_SAMPLE || r->at < t->samples_done)
 			continue;
 		t->samples_done = r->at + 1;
-		if (r->time < t->opts.from || !sample_wanted(t, r->gid))
+		if (r->time < t->opts.from)
 			continue;
 		if (array_room(&t->sample, t->n_samples, &t->cap_samples, sizeof *t->sample) < 0) {
 			t->failed = 1;
 			return;
 		}
+		t->sampled = true;
 		t->sample[t->n_samples++] = (struct gt_sample){ .time = r->time,
 								.tid = (int64_t)r->subject,
 								.p = r->pid == WEFT_REC_NO_P ? -1 : (int64_t)r->pid,
 								.g = r->gid,
-								.stack = gt_stack_sample(t, r->stack) };
+								.stack = r->stack };
+	}
+}
+
+/* The order of samples does not matter. */
+void gt_samples_settle(struct gotrace *t, int64_t until)
+{
+	for (uint32_t i = t->n_settled; i < t->n_samples;) {
+		struct gt_sample s = t->sample[i];
+
+		if (s.time > until) {
+			i++;
+		} else if (sample_wanted(t, s.g)) {
+			t->sample[i++] = t->sample[t->n_settled];
+			s.stack = gt_stack_sample(t, (uint32_t)s.stack);
+			t->sample[t->n_settled++] = s;
+		} else {
+			t->sample[i] = t->sample[--t->n_samples];
+		}
 	}
 }

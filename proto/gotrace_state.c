@@ -128,6 +128,7 @@ void gt_g_end(struct gotrace *t, struct gt_g *g)
 	struct gt_g **at = bucket(t, g->id);
 
 	gt_said_forget(t, g);
+	gt_samples_gone(t, g);
 	while (*at != g)
 		at = &(*at)->next;
 	*at = g->next;
