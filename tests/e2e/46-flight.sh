@@ -112,9 +112,12 @@ has "HEAD says what there would be" "$HEAD" '^Content-Type: text/plain'
 ln -s /etc/passwd "$STATE/flight-20261122T130501.123Z-signal.txt"
 get /debug/flight/flight-20261122T130501.123Z-signal.txt
 eq "a link is no snapshot" "$CODE" 404
+asked() { grep -c 'flight recorder: SIGUSR2' "$LOG"; }
+begun() { [ -n "$(find "$STATE" -name '.flight-*.trace')" ] || [ "$(asked)" = 3 ]; }
 kill -USR2 "$PID"
+check "a third is begun" wait_until 10 begun
 weftd_stop TERM
-eq "one that was asked for is whole at the end" "$(grep -c 'flight recorder: SIGUSR2' "$LOG")" 3
+eq "it is whole at the end" "$(asked)" 3
 eq "so nothing is left" "$(find "$STATE" -name '.flight-*')" ''
 unset STATE_DIRECTORY
 config '{}'
