@@ -26,6 +26,7 @@ void gt_chrome_open(struct gotrace *t, const char *ph, const char *cat, struct g
 {
 	buf_fmt(&t->out, ",\n{\"ph\":\"%s\",\"cat\":\"%s\",\"pid\":%u,\"tid\":%lld,\"ts\":%lld.%03d,\"name\":", ph, cat,
 		track.pid, (long long)track.tid, (long long)(time / 1000), (int)(time % 1000));
+	name = name.len ? name : GT_WORD("(no name)");
 	buf_json_n(&t->out, name.s, name.len);
 }
 

@@ -6,7 +6,7 @@
 # shellcheck source=../lib/e2e.sh
 . "$(dirname "$0")/../lib/e2e.sh"
 need_trace_tool
-need_plugins burn churn traced
+need_plugins burn churn life traced
 need_tracefiles
 "${MAKE:-make}" -s B="$B" V="${V:-release}" "$B/unit" || exit 1
 
@@ -65,22 +65,27 @@ mkdir "$T/windows"
 config '{ "http": { "max_collections": 20 }, "runtime": { "maxprocs": 4 }, "instances": [
 	{ "name": "burn", "plugin": "burn.so", "config": { "goroutines": 2 } },
 	{ "name": "traced", "plugin": "traced.so" },
+	{ "name": "life", "plugin": "life.so" },
 	{ "name": "churn", "plugin": "churn.so", "config": { "parked": 300, "per_second": 2000 } } ] }'
-weftd_spawn
-weftd_listens || fail "weftd listens"
-end=$((SECONDS + ${WEFT_STRESS_SECONDS:-5}))
-while [ $SECONDS -lt $end ]; do
+end=$((SECONDS + ${WEFT_STRESS_SECONDS:-4}))
+while :; do
+	weftd_spawn
+	weftd_listens || fail "weftd listens" # the plugins start now
 	for i in {1..25}; do
 		window "$i" "0.$((i % 4))5"
 		sleep 0.1
 	done
-	[ $SECONDS -ge $end ] || checked "every 100 ms"
+	for i in {26..35}; do # some are on their way when it stops
+		window "$i" "0.$((i % 4))5"
+		sleep 0.02
+	done
+	kill -TERM "$PID"
+	weftd_exit 15
+	eq "it stops beside windows" "$STATUS" 0
+	checked "every 100 ms from start to stop"
+	has_not "no crash, no warning" "$LOG" 'SIGSEGV|SIGABRT|Sanitizer|^fatal'
+	[ $SECONDS -lt $end ] || break
 done
-kill -TERM "$PID" # with some on their way
-weftd_exit 15
-eq "it stops beside windows" "$STATUS" 0
-checked "while it stops"
-has_not "no crash, no warning" "$LOG" 'SIGSEGV|SIGABRT|Sanitizer|^fatal'
 
 # --- A crowd: of each who waits there is one event and no more.
 CROWD=$([ "$E2E_SLOW" -gt 1 ] && echo 5000 || echo 100000)
