@@ -8,7 +8,7 @@
 need_trace_tool
 need_plugins burn churn life traced
 need_tracefiles
-"${MAKE:-make}" -s B="$B" V="${V:-release}" "$B/unit" || exit 1
+"${MAKE:-make}" -s -C "$ROOT" B="$B" V="${V:-release}" "${B#"$ROOT"/}/unit" || exit 1
 
 # by_tool FILE...: a line per file that Go's reader refuses.
 by_tool() {
