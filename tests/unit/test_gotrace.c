@@ -201,6 +201,7 @@ static struct gotrace_live *trace_until(struct tracecheck *c, const struct gotra
 	return l;
 }
 
+static bool named;          /* has_ended_since(), in the last one */
 static int repaired, early; /* windows with something made up; that end before their end */
 
 /* Of the next ns; below 0: of the last. */
@@ -212,6 +213,8 @@ static void trace_live(struct tracecheck *c, int64_t ns)
 
 	repaired += gotrace_repairs(gotrace_live_trace(l)) > 0;
 	early += gotrace_next(gotrace_live_trace(l)) < end;
+	named = memmem(gotrace_out(gotrace_live_trace(l))->b, gotrace_out(gotrace_live_trace(l))->len,
+		       "has_ended_since", 15);
 	gotrace_live_free(l);
 }
 
@@ -267,6 +270,30 @@ START_TEST(threads_that_stop_between_clock_record_and_deed_spoil_nothing)
 }
 END_TEST
 #endif
+
+__attribute__((noinline)) static void has_ended_since(void *arg)
+{
+	(void)arg;
+	weft_sleep(100 * WEFT_MS); /* nothing is lost for that long */
+}
+
+START_TEST(goroutines_that_have_ended_are_in_the_past_with_their_names)
+{
+	struct tracecheck c = { 0 };
+	int64_t began = weft_now();
+
+	rtest_begin(3);
+	for (int i = 0; i < 100; i++)
+		weft_go_in(inst, has_ended_since, NULL);
+	rtest_wait_gone();
+	trace_live(&c, began - weft_now());
+	rtest_end();
+	ck_assert_int_eq(repaired, 0);
+	ck_assert_int_ge(c.count[17], 100); /* GoDestroy */
+	ck_assert(named);
+}
+END_TEST
+
 static void yielder(void *arg)
 {
 	(void)arg;
@@ -372,6 +399,7 @@ Suite *test_gotrace(void)
 	tcase_add_test(live, threads_that_stop_between_clock_record_and_deed_spoil_nothing);
 #endif
 	tcase_add_loop_test(live, traces_of_a_busy_runtime_are_valid_and_nothing_is_made_up, 0, 2);
+	tcase_add_test(live, goroutines_that_have_ended_are_in_the_past_with_their_names);
 	tcase_add_test(live, of_what_is_written_over_in_no_time_the_last_is_there);
 	tcase_add_test(live, a_past_window_of_an_instance_has_all_of_it_that_ended_and_nobody_else);
 	suite_add_tcase(s, live);
