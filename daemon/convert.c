@@ -47,13 +47,18 @@ static int write_file(const char *path, struct buf *b)
 	return close(fd) < 0 && rc == 0 ? -errno : rc;
 }
 
+static bool ends_in(const char *path, const char *ending)
+{
+	size_t n = strlen(path), k = strlen(ending);
+
+	return n > k && !strcmp(path + n - k, ending);
+}
+
 /* path with another ending in place of `from`, or appended. */
 static void other_ending(char *to, size_t cap, const char *path, const char *from, const char *ending)
 {
-	size_t n = strlen(path), k = strlen(from);
+	size_t n = strlen(path) - (ends_in(path, from) ? strlen(from) : 0);
 
-	if (n > k && !strcmp(path + n - k, from))
-		n -= k;
 	snprintf(to, cap, "%.*s%s", (int)n, path, ending);
 }
 
@@ -103,14 +108,15 @@ static void why_not(const struct bytes *in, int rc, char *err, size_t cap)
 
 static int convert(const struct bytes *in, const char *trace, struct gotrace_raw *raw, char *err, size_t cap)
 {
+	bool json = ends_in(trace, ".json");
 	char dump[PATH_MAX];
-	int rc = gotrace_raw(in->p, in->n, raw);
+	int rc = gotrace_raw(in->p, in->n, json ? GOTRACE_CHROME : GOTRACE_GO, raw);
 
 	if (rc < 0) {
 		why_not(in, rc, err, cap);
 		return rc;
 	}
-	other_ending(dump, sizeof dump, trace, ".trace", ".txt");
+	other_ending(dump, sizeof dump, trace, json ? ".json" : ".trace", ".txt");
 	rc = write_file(trace, &raw->trace);
 	if (rc == 0)
 		rc = write_dump(dump, gotrace_raw_head(in->p, in->n), raw);

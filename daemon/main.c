@@ -31,6 +31,7 @@ static const char usage[] =
 	"      --dump-plugin FILE   name, version, callbacks ..., read from the file; nothing of it "
 	"runs\n"
 	"      --convert FILE   into OUT, else FILE with the ending .trace; the goroutines beside it, ending .txt\n"
+	"                       OUT that ends in .json is one for Perfetto and chrome://tracing\n"
 	"      --help-config    every key with its type, default and meaning, as mdoc\n"
 	"      --version        print the version\n"
 	"      --help           print this\n"

@@ -1,4 +1,4 @@
-/* gotrace_file.h - a trace into a descriptor, on a thread that may take its time. */
+/* gotrace_file.h - a trace in Go's format into a descriptor, on a thread that may take its time. */
 #ifndef WEFT_PROTO_GOTRACE_FILE_H
 #define WEFT_PROTO_GOTRACE_FILE_H
 

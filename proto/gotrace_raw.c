@@ -375,11 +375,14 @@ static struct weft_recs *take_records(struct converter *c)
 
 /* --- The whole ------------------------------------------------------------------------------------------ */
 
-static int convert(struct converter *c, struct gotrace_raw *out)
+static int convert(struct converter *c, enum gotrace_format format, struct gotrace_raw *out)
 {
-	struct gotrace_opts opts = {
-		.host = c->head->pid, .stack = stack_of, .name = name_of, .labels = labels_of, .user = c
-	};
+	struct gotrace_opts opts = { .format = format,
+				     .host = c->head->pid,
+				     .stack = stack_of,
+				     .name = name_of,
+				     .labels = labels_of,
+				     .user = c };
 	struct weft_recs *recs = take_records(c);
 	struct gotrace *t;
 	int rc = -ENOMEM;
@@ -390,7 +393,8 @@ static int convert(struct converter *c, struct gotrace_raw *out)
 	if (t) {
 		take_living(c, t);
 		gotrace_begin(t, recs);
-		rc = gotrace_write(t, c->head->now, INT64_MAX);
+		while ((rc = gotrace_write(t, c->head->now, INT64_MAX)) > 0)
+			; /* names */
 		if (rc == 0 && !gotrace_events(t))
 			rc = -ENODATA;
 		if (rc == 0)
@@ -403,7 +407,7 @@ static int convert(struct converter *c, struct gotrace_raw *out)
 	return rc;
 }
 
-int gotrace_raw(const void *bytes, size_t n, struct gotrace_raw *out)
+int gotrace_raw(const void *bytes, size_t n, enum gotrace_format format, struct gotrace_raw *out)
 {
 	struct converter c = { .bytes = bytes, .n = n, .head = gotrace_raw_head(bytes, n) };
 	struct reader r;
@@ -419,7 +423,7 @@ int gotrace_raw(const void *bytes, size_t n, struct gotrace_raw *out)
 	if (rc == 0)
 		rc = take_words(&c);
 	if (rc == 0)
-		rc = convert(&c, out);
+		rc = convert(&c, format, out);
 	free(c.stack);
 	free(c.name);
 	free(c.labels);

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "gotrace.h"
 #include "text.h"
 #include "weft_raw.h"
 
@@ -19,6 +20,6 @@ struct gotrace_raw {
 	bool whole;     /* false: the file ends in the middle */
 };
 /* 0, -EINVAL: it is no such file; -ENODATA: it ends before there is anything to tell; -ENOMEM. */
-int gotrace_raw(const void *bytes, size_t n, struct gotrace_raw *out);
+int gotrace_raw(const void *bytes, size_t n, enum gotrace_format format, struct gotrace_raw *out);
 
 #endif

@@ -162,6 +162,9 @@ for said in 'TaskBegin .*"flown_task"' 'RegionBegin .*"flown_region"' 'Log .*Cat
 done
 has "and a dump" "$T/left.txt" 'flown_crashes'
 has "from its first word on" "$T/left.txt" '^weft: fatal signal in goroutine'
+weftd_run --convert "$T/left.raw" "$T/other.json"
+eq "it is one for other viewers, by its ending" "$STATUS $(jq '.traceEvents | any(.name == "traced_reader")' "$T/other.json")" '0 true'
+check "with the dump beside it" cmp -s "$T/left.txt" "$T/other.txt"
 head -c $(($(stat -c %s "$LEFT") / 2)) "$LEFT" >"$T/cut.raw"
 weftd_run --convert "$T/cut.raw" "$T/elsewhere"
 match "of a part what is there, or why not" "$STATUS $ERR" '^0 .*ends in the middle|^1 .*it ends before'

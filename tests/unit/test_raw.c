@@ -7,6 +7,7 @@
 
 #include "rtest.h"
 
+#include "chromecheck.h"
 #include "gotrace_raw.h"
 #include "raw.h"
 #include "tracecheck.h"
@@ -107,7 +108,7 @@ START_TEST(the_recorder_s_memory_becomes_a_trace_with_names)
 	make_raw();
 	ck_assert_int_eq(gotrace_raw_head(bytes, n_bytes)->signo, SIGSEGV);
 	ck_assert_str_eq(gotrace_raw_head(bytes, n_bytes)->what, "a test");
-	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, &raw), 0);
+	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, GOTRACE_GO, &raw), 0);
 	ck_assert_msg(tracecheck(&c, raw.trace.b, raw.trace.len), "%s", c.err);
 	ck_assert(raw.whole);
 	ck_assert_uint_eq(raw.missing, 0);
@@ -116,6 +117,21 @@ START_TEST(the_recorder_s_memory_becomes_a_trace_with_names)
 	ck_assert(holds(&raw.trace, "raw_sleeper"));
 	ck_assert(holds(&raw.trace, "raw_silent"));
 	ck_assert(!holds(&raw.trace, "rt_park"));
+	buf_free(&raw.trace);
+	free(bytes);
+}
+END_TEST
+
+START_TEST(it_becomes_one_in_json_too)
+{
+	struct chromecheck c;
+	struct gotrace_raw raw;
+
+	make_raw();
+	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, GOTRACE_CHROME, &raw), 0);
+	ck_assert_msg(chromecheck(&c, raw.trace.b, raw.trace.len), "%s", c.err);
+	ck_assert(holds(&raw.trace, "\"name\":\"raw_sleeper\""));
+	ck_assert(holds(&raw.trace, "\"name\":\"raw_task\""));
 	buf_free(&raw.trace);
 	free(bytes);
 }
@@ -138,7 +154,7 @@ START_TEST(what_plugins_called_things_is_taken_from_the_file)
 	make_raw();
 	for (int i = 0; i < 5; i++)
 		change(words[i]);
-	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, &raw), 0);
+	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, GOTRACE_GO, &raw), 0);
 	ck_assert(!holds(&raw.trace, "raw_task"));
 	ck_assert(holds(&raw.trace, "Raw_task"));
 	ck_assert(holds(&raw.trace, "Raw_region"));
@@ -172,7 +188,7 @@ START_TEST(what_a_signal_found_stays_although_others_go_on)
 	stop = true;
 	rtest_wait_gone();
 	rtest_end();
-	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, &raw), 0);
+	ck_assert_int_eq(gotrace_raw(bytes, n_bytes, GOTRACE_GO, &raw), 0);
 	ck_assert_msg(tracecheck(&c, raw.trace.b, raw.trace.len), "%s", c.err);
 	ck_assert_int_ge(c.events, 1000);
 	buf_free(&raw.trace);
@@ -190,7 +206,7 @@ START_TEST(a_file_that_ends_anywhere_gives_a_trace_or_is_refused)
 	for (int i = 0; i < rtest_scale(40); i++) {
 		size_t n = rtest_random(&seed) % n_bytes;
 		struct gotrace_raw raw;
-		int rc = gotrace_raw(bytes, n, &raw);
+		int rc = gotrace_raw(bytes, n, GOTRACE_GO, &raw);
 
 		ck_assert_msg(rc == 0 || rc == -EINVAL || rc == -ENODATA, "%d", rc);
 		if (rc == 0)
@@ -218,7 +234,7 @@ START_TEST(a_damaged_file_does_no_harm)
 			copy[16 + rtest_random(&seed) % (n_bytes - 16)] = (char)rtest_random(&seed);
 		for (int k = 0; k < i % 4; k++) /* first of all in the head */
 			memcpy(copy + 16 + rtest_random(&seed) % 20 * 8, &words[rtest_random(&seed) % 6], 8);
-		(void)gotrace_raw(copy, n_bytes, &raw);
+		(void)gotrace_raw(copy, n_bytes, GOTRACE_GO, &raw);
 		buf_free(&raw.trace);
 		free(copy);
 	}
@@ -233,6 +249,7 @@ Suite *test_raw(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, the_recorder_s_memory_becomes_a_trace_with_names);
+	tcase_add_test(t, it_becomes_one_in_json_too);
 	tcase_add_test(t, what_plugins_called_things_is_taken_from_the_file);
 	tcase_add_test(t, what_a_signal_found_stays_although_others_go_on);
 	tcase_add_test(t, a_file_that_ends_anywhere_gives_a_trace_or_is_refused);
