@@ -314,7 +314,7 @@ struct p {
 		_Atomic uint64_t parks[RT_WAIT_N];
 };
 
-/* --- The scheduler's globals (sched.c, idle.c) --- */
+/* --- The scheduler's globals (sched.c, find.c, idle.c) --- */
 
 struct rt_sched {
 	RT_CACHED struct rt_lock lock;

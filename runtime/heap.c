@@ -51,7 +51,7 @@ static struct {
 	_Atomic int64_t rates[RATES]; /* by index: those there have been */
 	RT_CACHED _Atomic uint64_t samples;
 	_Atomic uint64_t lost;
-	_Atomic int64_t in_use, told; /* bytes that the live samples stand for; as rt_heap_moved() last said */
+	_Atomic int64_t in_use, told; /* bytes that the live samples stand for; as last recorded */
 	RT_CACHED _Atomic uint64_t mallocs;
 	_Atomic uint64_t malloc_bytes;
 } heap;
@@ -88,14 +88,13 @@ uint64_t weft_read_heap_bytes(void)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-bool rt_heap_moved(uint64_t *bytes)
+void rt_heap_tell(struct m *m)
 {
 	int64_t told = ld(&heap.told), now = ld(&heap.in_use);
 
-	if (likely(now - told < MOVED && told - now < MOVED) || !cas(&heap.told, &told, now))
-		return false;
-	*bytes = weft_read_heap_bytes();
-	return true;
+	if (!rt_rec_on || likely(now - told < MOVED && told - now < MOVED) || !cas(&heap.told, &told, now))
+		return;
+	rt_record(m, RT_EV_HEAP, 0, 0, weft_read_heap_bytes(), 0, 0);
 }
 
 void rt_heap_counters(struct weft_counters *out)

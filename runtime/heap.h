@@ -11,8 +11,9 @@ extern struct rt_ptab rt_heap_tab;
 #define RT_HEAP_ENTRIES (1u << 16)
 
 void rt_heap_counters(struct weft_counters *out);
-/* Have the bytes in use changed by so much, since somebody was told so, that the recorder should know? */
-bool rt_heap_moved(uint64_t *bytes);
+/* Records the bytes in use if they have changed much since that was last done: by m, which has a P, for malloc() is
+ * called anywhere. */
+void rt_heap_tell(struct m *m);
 /* What extra says of blocks of this size under a rate. */
 uint64_t rt_heap_class(size_t size);
 

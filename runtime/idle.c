@@ -1,4 +1,4 @@
-/* idle.c - what an M does when its own queues are empty: look further, steal, idle, be woken.
+/* idle.c - what an M does that has found nothing to run (find.c): idle, be woken.
  *
  * Waking workers.  Two rules, to be read together; lines with the same number pair up:
  *
@@ -12,217 +12,14 @@
  * and finds work wakes the next before it runs it (so a burst wakes workers one after the other, not all
  * at once); at most half of the busy workers spin. */
 #include "idle.h"
-#include "heap.h"
 #include "netpoll.h"
 #include "rt.h"
 
-#define TURN (1 * WEFT_MS)
-#define FAIR_REST 9 /* after a turn of the oldest that took t, others run for that many t */
-#define STEAL_ROUNDS 4
-#define SPIN_PAUSES 40
 #define AGAIN (20 * WEFT_US)  /* a timer that was due when we looked is another's, who has no CPU or is at it */
 #define SOON (10 * WEFT_MS)   /* sysmon does not look more often when little happens */
 #define SPARE (10 * WEFT_SEC) /* an M more than there are Ps idles no longer */
 
 int64_t rt_spare_ns = SPARE;
-
-/* --- Looking for work ---------------------------------------------------------------------------------- */
-
-/* The TURN is over: may the oldest go first?  Those who come so get a tenth of the time at most: who has just come
- * so, and ran until now, may have run for a slice. */
-static bool fair_due(struct m *m, struct p *p)
-{
-	if (p->fair_tick == ld(&p->tick)) { /* nobody else has run since */
-		uint64_t slice = rt_ns_span_tsc(RT_SLICE), ran = m->tsc - p->fair_from;
-
-		p->fair_tick = 0;
-		p->fair_at = m->tsc + FAIR_REST * (ran < slice ? ran : slice);
-	}
-	return m->tsc >= p->fair_at;
-}
-
-/* Whose oldest?  NULL: nobody's. */
-static struct g *fair_turn(struct m *m, struct p *p)
-{
-	struct g *g = NULL;
-
-	for (int i = 0; i < 4 && !g; i++) {
-		switch (p->turn++ % 4) {
-		case 0:
-			g = rt_global_get(p, 1);
-			break;
-		case 1:
-			g = rt_spawn_get_oldest(p);
-			break;
-		case 2:
-			g = p->next ? NULL : rt_runq_get(p);
-			break;
-		case 3:
-			g = ld(&m->n_pinned) ? rt_pinned_get(m, true) : NULL;
-			break;
-		}
-	}
-	if (g) {
-		p->fair_from = m->tsc;
-		p->fair_tick = ld(&p->tick) + 1; /* once it is dispatched */
-	}
-	return g;
-}
-
-/* Run-next jumps the queue no longer than its slice. */
-static void next_to_queue(struct p *p)
-{
-	if (!p->next || rt_tsc() < p->slice_end)
-		return;
-	rt_runq_put(p, p->next);
-	p->next = NULL;
-	st(&p->has_next, 0);
-}
-
-static uint64_t next_random(struct p *p)
-{
-	p->rng ^= p->rng << 13;
-	p->rng ^= p->rng >> 7;
-	p->rng ^= p->rng << 17;
-	return p->rng;
-}
-
-/* A look around the other Ps, in random order. */
-static struct g *steal_round(struct m *m, struct p *p, int64_t now)
-{
-	uint32_t n = ld_acq(&sched.n_ps), at = (uint32_t)(next_random(p) % n);
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct p *victim = sched.ps[(at + i) % n];
-		struct g *g;
-
-		if (victim == p)
-			continue;
-		if (ld(&victim->first) <= now && rt_timers_run(m, victim, now)) {
-			g = rt_runq_get(p);
-			if (!g)
-				g = rt_spawn_get(p); /* a timer's function */
-			if (g)
-				return g;
-		}
-		if (rt_runq_empty(victim))
-			continue;
-		g = rt_steal(p, victim);
-		if (g) {
-			bump(&p->steals, 1);
-			return g;
-		}
-	}
-	return NULL;
-}
-
-static void start_spinning(struct m *m)
-{
-	if (m->spinning)
-		return;
-	m->spinning = true;
-	add(&sched.n_spinning, 1);
-}
-
-/* now: when p's own timers were looked at. */
-static struct g *spin(struct m *m, struct p *p, int64_t now)
-{
-	if (!m->spinning && 2 * ld(&sched.n_spinning) >= (int32_t)(ld(&sched.n_active) - ld(&sched.n_idle_ps)))
-		return NULL;
-	start_spinning(m);
-	m->looked = now;
-	for (int round = 0; round < STEAL_ROUNDS; round++) {
-		struct g *g = steal_round(m, p, rt_now());
-
-		if (!g)
-			g = rt_global_get(p, RT_RUNQ);
-		if (g || ld(&sched.stopping))
-			return g;
-		for (int i = 0; i < SPIN_PAUSES; i++)
-			rt_pause();
-	}
-	return NULL;
-}
-
-/* Is anybody who waits for a descriptor runnable now?  Nobody else is woken for the first of them. */
-static struct g *ask_net(struct m *m, struct p *p)
-{
-	struct g *g;
-
-	if (!rt_net_unwatched() || !rt_net_poll(m, RT_READY_NEXT))
-		return NULL;
-	g = p->next;
-	if (!g)
-		return rt_runq_get(p);
-	p->next = NULL;
-	st(&p->has_next, 0);
-	return g;
-}
-
-/* Here, since malloc() is called anywhere, but a record of a thread with a P is wanted. */
-static void tell_heap(struct m *m)
-{
-	uint64_t in_use;
-
-	if (rt_rec_on && rt_heap_moved(&in_use))
-		rt_record(m, RT_EV_HEAP, 0, 0, in_use, 0, 0);
-}
-
-struct g *rt_find(struct m *m)
-{
-	struct p *p = ld(&m->p);
-	int64_t now;
-	struct g *g = NULL;
-
-	if (p && unlikely(p->id >= ld(&sched.maxprocs)))
-		p = rt_p_retire(m);
-	if (!p)
-		return NULL;
-	m->tsc = rt_tsc();
-	now = rt_now();
-	if (ld(&p->first) <= now)
-		(void)rt_timers_run(m, p, now);
-	if (unlikely(ld(&m->n_pinned)) && (m->pinned_turn = !m->pinned_turn) && (g = rt_pinned_get(m, false))) {
-		p->slice_end = m->tsc + rt_ns_span_tsc(RT_SLICE);
-		return g;
-	}
-	if (m->tsc >= p->turn_at) {
-		p->turn_at = m->tsc + rt_ns_span_tsc(TURN);
-		if (rt_net_stale(now, TURN))
-			(void)rt_net_poll(m, RT_READY_QUEUE);
-		tell_heap(m);
-		next_to_queue(p);
-		if (fair_due(m, p))
-			g = fair_turn(m, p);
-	}
-	if (!g && p->next) {
-		g = p->next;
-		p->next = NULL;
-		st(&p->has_next, 0);
-		return g; /* inherits the slice */
-	}
-	if (!g)
-		g = rt_runq_get(p);
-	if (!g)
-		g = rt_spawn_get(p);
-	if (!g && unlikely(ld(&m->n_pinned)))
-		g = rt_pinned_get(m, true);
-	if (!g)
-		g = rt_global_get(p, RT_RUNQ);
-	if (!g)
-		g = ask_net(m, p);
-	if (!g)
-		g = spin(m, p, now);
-	p->slice_end = m->tsc + rt_ns_span_tsc(RT_SLICE);
-	return g;
-}
-
-void rt_stop_spinning(struct m *m)
-{
-	m->spinning = false;
-	if (add_sc(&sched.n_spinning, -1) == 1)
-		rt_wake_one();
-}
 
 /* --- Waking workers ---------------------------------------------------------------------------------------------- */
 
@@ -465,7 +262,7 @@ static bool retake(struct m *m)
 	rt_unlock(&sched.lock);
 	if (!p)
 		return false;
-	start_spinning(m);
+	rt_start_spinning(m);
 	rt_p_acquire(m, p);
 	return true;
 }
@@ -573,7 +370,8 @@ static void sleep_idle(struct m *m)
 		if (p)
 			rt_p_acquire(m, p);
 		if (p && !woken && kept_time)
-			start_spinning(m); /* whosever the timer is: its P may wait for a thread that has no CPU yet */
+			rt_start_spinning(
+				m); /* whosever the timer is: its P may wait for a thread that has no CPU yet */
 		if (found.n)
 			(void)rt_net_deliver(p ? m : NULL, &found, RT_READY_NEXT);
 		if (p || m->leave || ld(&sched.stopping))

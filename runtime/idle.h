@@ -1,4 +1,4 @@
-/* idle.h - between sched.c and idle.c. */
+/* idle.h - between sched.c, find.c and idle.c: looking for work, idling. */
 #ifndef WEFT_RT_IDLE_H
 #define WEFT_RT_IDLE_H
 
@@ -6,8 +6,9 @@
 
 #define RT_SLICE (10 * WEFT_MS)
 
-/* What to run next, from wherever it is; NULL: look again (or the runtime stops). */
+/* find.c: what to run next, from wherever it is; NULL: look again (or the runtime stops). */
 struct g *rt_find(struct m *m);
+void rt_start_spinning(struct m *m); /* it looks at other Ps, and counts as doing so */
 /* Found something while spinning: let the next one look. */
 void rt_stop_spinning(struct m *m);
 /* Nothing to run: give the P up, make sure that nothing was missed, sleep until there is a P. */
@@ -23,10 +24,6 @@ extern int64_t rt_spare_ns; /* how long an M idles that nobody needs; tests shor
 /* pin.c: m, with a P, has picked g, which is pinned to another M.  m may have lost its P to that one. */
 void rt_send_home(struct m *m, struct g *g);
 /* g, pinned, was just made runnable: on its home, at once if that and a P idle. */
-void rt_ready_home(struct g *g);
-/* Give m's P to an M that nobody is pinned to, if one is to be had. */
-void rt_p_move(struct m *m);
-/* g, pinned, was just made runnable: to its home, at once if that and a P idle. */
 void rt_ready_home(struct g *g);
 /* Give m's P to an M that nobody is pinned to, if one is to be had. */
 void rt_p_move(struct m *m);

@@ -5,7 +5,7 @@
  *	home idles		it gets an idle P and the goroutine, and runs at once; when no P idles, the goroutine
  *				goes to the head of the global queue, and who takes it there gives home its P
  *	home runs others	the goroutine joins home's own queue of those locked to it, whose turn is every
- *				second time that home looks (idle.c)
+ *				second time that home looks (find.c)
  *	home has no P		likewise; before home idles it puts them back, at the head of the global queue
  *
  * One that yields, or lost its P, stands in the same queues as all others, and is sent home by who takes it.  One that

@@ -99,7 +99,7 @@ struct m *rt_section_leave(struct m *m);
 /* Take the P back that was lent; false: it is gone. */
 bool rt_section_end(struct m *m);
 
-/* --- Scheduling (sched.c, idle.c, runq.c) --- */
+/* --- Scheduling (sched.c, find.c, idle.c, runq.c) --- */
 
 /* Park the current goroutine (its wait word is open) and run others; `drop` (may be NULL) is unlocked
  * once it is no longer on its stack.  Returns the outcome; *m is the M it woke on.  *m NULL: a foreign

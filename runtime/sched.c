@@ -2,7 +2,7 @@
  *
  * A goroutine that stops picks its successor itself (pick(): its own P's queues only) and switches
  * straight to it.  When there is none, or when the clock says that something else is due, it switches
- * to the M's own stack, where rt_loop() looks further (idle.c).
+ * to the M's own stack, where rt_loop() looks further (find.c) or idles (idle.c).
  *
  * Order on a P: run-next, woken (first in, first out), spawned (newest first).  That order may starve,
  * so each TURN of time the oldest of the global queue, of the spawned and of the woken goes first, in

@@ -1,7 +1,7 @@
 /* world.h - the real scheduler with a few Ms, Ps and goroutines, for the models that include it.
  *
- * Real are sched.c, idle.c, runq.c, revoke.c, block.c, timer.c, inst.c, rt_switch() and what rt.h has inline; rt_note
- * from lock.c as well.  Stood in for: locks (plain_lock.h), clock, recorder (off), arenas, birth and death of
+ * Real are sched.c, find.c, idle.c, runq.c, revoke.c, block.c, timer.c, inst.c, rt_switch() and what rt.h has inline;
+ * rt_note from lock.c as well.  Stood in for: locks (plain_lock.h), clock, recorder (off), arenas, birth and death of
  * goroutines.  Every M is a thread of the model; a goroutine is code on a stack of its own that moves from
  * one to the other.
  *
@@ -26,6 +26,7 @@
 #define lock inst_lock
 #include <inst.c>
 #undef lock
+#include <find.c>
 #include <idle.c>
 #include <runq.c>
 #include <sched.c>
@@ -128,10 +129,9 @@ bool rt_rec_more(struct m *m)
 	(void)m;
 	return false;
 }
-bool rt_heap_moved(uint64_t *in_use)
+void rt_heap_tell(struct m *m)
 {
-	(void)in_use;
-	return false;
+	(void)m;
 }
 void rt_rec_release(struct m *m)
 {
