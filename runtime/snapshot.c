@@ -419,24 +419,26 @@ int weft_snapshot_next(struct weft_snapshot *s, struct weft_goroutine *out)
 	return next_aside(s, out);
 }
 
+/* What a wait is called in dumps and in traces. */
+static const struct reason_names {
+	const char *dump, *trace;
+} reasons[RT_WAIT_N] = {
+#define X(name, dump, trace, off) { dump, trace },
+	RT_WAIT_REASONS(X)
+#undef X
+};
+
+static const struct reason_names *reason_names(int reason)
+{
+	return &reasons[reason >= 0 && reason < RT_WAIT_N ? reason : RT_WAIT_NONE];
+}
+
 const char *weft_read_reason(int reason)
 {
-	static const char *const names[] = {
-#define X(name, dump, trace, off) dump,
-		RT_WAIT_REASONS(X)
-#undef X
-	};
-
-	return reason >= 0 && reason < RT_WAIT_N ? names[reason] : names[RT_WAIT_NONE];
+	return reason_names(reason)->dump;
 }
 
 const char *weft_read_trace_reason(int reason)
 {
-	static const char *const names[] = {
-#define X(name, dump, trace, off) trace,
-		RT_WAIT_REASONS(X)
-#undef X
-	};
-
-	return reason >= 0 && reason < RT_WAIT_N ? names[reason] : names[RT_WAIT_NONE];
+	return reason_names(reason)->trace;
 }
