@@ -84,6 +84,8 @@ static void leave_g(struct gotrace *t, const struct weft_rec *r)
 			g->far.seq = r;
 			g->far.own = NULL;
 		}
+		if (r->event == WEFT_EV_GO_CREATE)
+			g->start = r->gid;
 		if (r->event != WEFT_EV_GO_START && r->time > g->far_time)
 			g->far_time = r->time;
 	}
@@ -292,6 +294,8 @@ static void infer_g(struct gotrace *t, struct gt_g *g)
 {
 	infer_far_g(t, g);
 	infer_near_g(g);
+	if (g->wanted && !g->stack) /* it was over before anybody looked */
+		g->stack = (uint32_t)gt_stack_start(t, g->start);
 	if (g->near.seq) {
 		g->seq = gt_seq(g->near.seq) - (uint32_t)gt_g_counts(g->near.seq);
 		g->known = true;

@@ -3,7 +3,7 @@
  * tracefiles FILE...: a line per file that is none, and status 1.  The rules are those of tests/lib/tracecheck.h, for
  * JSON those of tests/lib/chromecheck.h.
  * tracefiles --latency FILE: and for each goroutine that was woken and ran a line: its id, how often, and for how many
- * nanoseconds in all it could have run and did not. */
+ * nanoseconds in all, and at most, it could have run and did not. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,7 @@ enum { GO_START = 16, GO_UNBLOCK = 21 };
 #define GOROUTINES 4096 /* more are left out */
 
 static struct late {
-	int64_t woken, ns; /* woken 0: it is not waiting to run */
+	int64_t woken, ns, most; /* woken 0: it is not waiting to run */
 	int n;
 } late[GOROUTINES];
 
@@ -31,6 +31,7 @@ static void note(void *user, int64_t time, uint64_t m, uint64_t g, int id, const
 		l->woken = time;
 	if (l && id == GO_START && l->woken) {
 		l->ns += time - l->woken;
+		l->most = time - l->woken > l->most ? time - l->woken : l->most;
 		l->n++;
 		l->woken = 0;
 	}
@@ -82,6 +83,6 @@ int main(int argc, char **argv)
 	}
 	for (int g = 0; g < GOROUTINES; g++)
 		if (late[g].n)
-			printf("%d %d %lld\n", g, late[g].n, (long long)late[g].ns);
+			printf("%d %d %lld %lld\n", g, late[g].n, (long long)late[g].ns, (long long)late[g].most);
 	return bad;
 }

@@ -299,6 +299,7 @@ need_trace_tool() {
 # need_tracefiles: $TRACEFILES, our own reader of traces. Scripts that want it may run at once.
 need_tracefiles() {
 	TRACEFILES=$B/e2e/tracefiles
+	[ -z "$(find "$ROOT"/tests/e2e/tracefiles.c "$ROOT"/tests/lib/{trace,chrome}check* -newer "$TRACEFILES" 2>&1)" ] && return
 	# shellcheck disable=SC2046 # flags
 	"$CC" -std=gnu17 -D_GNU_SOURCE -O2 -I"$ROOT/tests/lib" -o "$TRACEFILES.$$" "$ROOT"/tests/e2e/tracefiles.c \
 		"$ROOT"/tests/lib/{tracecheck*,chromecheck}.c $(pkg-config --cflags --libs jansson) -lm || {
