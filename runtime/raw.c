@@ -1,8 +1,8 @@
 /* raw.c - the recorder's memory into a file, while the process dies (weft_raw.h has the form).
  *
  * Runs in the handler of a fatal signal, on a thread that may have been anywhere: no locks, no allocation, nothing but
- * write(2), all that is large is static, and an end to its patience.  Others may run on meanwhile, but none takes over a
- * chunk any more; one that was being taken over just then is left out.  First who lives, then the records (gotrace.h
+ * write(2), all that is large is static, and an end to its patience.  Others may run on meanwhile, but none takes over
+ * a chunk any more; one that was being taken over just then is left out.  First who lives, then the records (gotrace.h
  * says why), then the label sets that these name, of which there may be very many.
  *
  * The file was opened before; what is in it counts once there is something. */

@@ -52,7 +52,7 @@ static size_t choose(struct span *out, const struct rt_chunk *c, size_t n_chunks
 		struct span s = { .c = c };
 
 		s.generation = ld_acq(&c->generation); /* pairs with the release in renew() */
-		s.n = ld_acq(&c->n); /* pairs with the release in rt_record() */
+		s.n = ld_acq(&c->n);                   /* pairs with the release in rt_record() */
 		s.last = s.n ? ld(&c->rec[s.n - 1].tsc) : 0;
 		s.first = ld(&c->first_index);
 		s.tid = ld(&c->tid);

@@ -15,15 +15,15 @@ enum { START = 1000000000, THREAD = 7, OURS = 1, THEIRS = 2 };
 static const struct weft_rec events[] = {
 	{ .event = WEFT_EV_PROC_START, .seq = 1 },
 	{ .event = WEFT_EV_GO_START, .subject = 1, .seq = 1 },
-	{ .event = WEFT_EV_GO_CREATE, .subject = 11, .gid = 0x1000 },
+	{ .event = WEFT_EV_GO_CREATE, .subject = 11, .gid = 0x1000, .seq = OURS },
 	{ .event = WEFT_EV_GO_BLOCK, .subject = 1, .seq = 1 },
 	{ .event = WEFT_EV_GO_START, .subject = 2, .seq = 1 },
-	{ .event = WEFT_EV_GO_CREATE, .subject = 12, .gid = 0x1000 },
+	{ .event = WEFT_EV_GO_CREATE, .subject = 12, .gid = 0x1000, .seq = THEIRS },
 	{ .event = WEFT_EV_GO_BLOCK, .subject = 2, .seq = 1 },
 	{ .event = WEFT_EV_GO_START, .subject = 11, .seq = 1 },
-	{ .event = WEFT_EV_GO_DESTROY, .subject = 11, .seq = 1 },
+	{ .event = WEFT_EV_GO_DESTROY, .subject = 11, .seq = 1, .stack = OURS },
 	{ .event = WEFT_EV_GO_START, .subject = 12, .seq = 1 },
-	{ .event = WEFT_EV_GO_DESTROY, .subject = 12, .seq = 1 },
+	{ .event = WEFT_EV_GO_DESTROY, .subject = 12, .seq = 1, .stack = THEIRS },
 	{ .event = WEFT_EV_PROC_STOP, .seq = 1 },
 };
 enum { EVENTS = sizeof events / sizeof *events, TAKEN_AT = START + 1000 * (EVENTS - 3) + 500 };
