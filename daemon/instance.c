@@ -35,7 +35,7 @@ static const struct weft_plugin *entry(const struct instance *in)
  * post(). */
 static int call(struct instance *in, weft_fn fn, void *callback)
 {
-	int rc = weft_inst_callback(in->inst, fn, in, (weft_fn)callback);
+	int rc = weft_inst_call(in->inst, fn, in, (weft_fn)callback);
 
 	if (rc == 0)
 		in->calls++;

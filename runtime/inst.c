@@ -241,7 +241,7 @@ uint64_t weft_goid(void)
 	return m ? ld(&ld(&m->cur)->id) : 0;
 }
 
-static int start(weft_inst *inst, const struct rt_go_args *args)
+static int start_in(weft_inst *inst, const struct rt_go_args *args)
 {
 	struct m *m = rt_enter(rt_self());
 	int rc = rt_go(m, inst, args);
@@ -253,14 +253,15 @@ static int start(weft_inst *inst, const struct rt_go_args *args)
 
 int weft_go(weft_fn fn, void *arg)
 {
-	return start(weft_instance_self(),
-		     &(struct rt_go_args){ .fn = fn, .arg = arg, .frame = __builtin_frame_address(0) });
+	return start_in(weft_instance_self(),
+			&(struct rt_go_args){ .fn = fn, .arg = arg, .frame = __builtin_frame_address(0) });
 }
 
 int weft_go_with(weft_fn fn, void *arg, const struct weft_go_opts *opts)
 {
-	return start(weft_instance_self(),
-		     &(struct rt_go_args){ .fn = fn, .arg = arg, .opts = opts, .frame = __builtin_frame_address(0) });
+	return start_in(
+		weft_instance_self(),
+		&(struct rt_go_args){ .fn = fn, .arg = arg, .opts = opts, .frame = __builtin_frame_address(0) });
 }
 
 int weft_go_in(weft_inst *inst, weft_fn fn, void *arg)
@@ -269,19 +270,16 @@ int weft_go_in(weft_inst *inst, weft_fn fn, void *arg)
 		return -EPERM;
 	if (!rt_self())
 		st(&inst->outside, 1);
-	return start(inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .frame = __builtin_frame_address(0) });
+	return start_in(inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .frame = __builtin_frame_address(0) });
 }
 
-int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg)
-{
-	return rt_go(NULL, inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .even_if_over = true });
-}
-
-int weft_inst_callback(weft_inst *inst, weft_fn fn, void *arg, weft_fn callback)
+int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg, weft_fn callback)
 {
 	const struct rt_origin origin = { .start = callback };
 
-	return rt_go(NULL, inst, &(struct rt_go_args){ .fn = fn, .arg = arg, .even_if_over = true, .origin = &origin });
+	return rt_go(NULL, inst,
+		     &(struct rt_go_args){
+			     .fn = fn, .arg = arg, .even_if_over = true, .origin = callback ? &origin : NULL });
 }
 
 RT_NOINLINE int *weft_errno_location(void)

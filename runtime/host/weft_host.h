@@ -101,10 +101,9 @@ bool weft_inst_cancelled(const weft_inst *inst);
  * ended yet. */
 int weft_inst_free(weft_inst *inst);
 /* weft_go_in() for the embedder's own callbacks (init, run, stop, fini): also when the context of the
- * instance is over.  Not from a goroutine. */
-int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg);
-/* Likewise; fn will call `callback`, of whatever type, and the goroutine is known by that. */
-int weft_inst_callback(weft_inst *inst, weft_fn fn, void *arg, weft_fn callback);
+ * instance is over.  The goroutine is known by `callback`, of whatever type, which fn will call; NULL: by fn.  Not from
+ * a goroutine. */
+int weft_inst_call(weft_inst *inst, weft_fn fn, void *arg, weft_fn callback);
 
 /* How much is counted: nanoseconds for waits, one in so many for locks.  1: all; 0: nothing. */
 enum weft_rate { WEFT_RATE_BLOCK, WEFT_RATE_MUTEX, WEFT_RATE_N };

@@ -15,10 +15,8 @@
 #include "threads.h"
 
 #define lock inst_lock
-#define start inst_start
 #include <inst.c>
 #undef lock
-#undef start
 #include <timer.c>
 
 #define CELLS 3

@@ -99,8 +99,8 @@ static bool both_run(void *unused)
 /* Until both stand still for these reasons. */
 static void start_both(weft_fn one, enum rt_wait one_waits, weft_fn other, enum rt_wait other_waits)
 {
-	ck_assert_int_eq(weft_inst_call(inst, one, NULL), 0);
-	ck_assert_int_eq(weft_inst_call(inst, other, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, one, NULL, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, other, NULL, NULL), 0);
 	rtest_wait(both_run, NULL, "both run");
 	rtest_wait_parked(ld(&first_id), one_waits);
 	rtest_wait_parked(ld(&second_id), other_waits);
@@ -139,7 +139,7 @@ static void lock_twice(void *arg)
 
 START_TEST(a_lock_taken_twice_is_a_cycle_of_one)
 {
-	ck_assert_int_eq(weft_inst_call(inst, lock_twice, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, lock_twice, NULL, NULL), 0);
 	st(&second_id, 1);
 	rtest_wait(both_run, NULL, "it runs");
 	rtest_wait_parked(ld(&first_id), RT_WAIT_MUTEX);
@@ -169,7 +169,7 @@ static void waits_for_group(void *arg)
 
 START_TEST(a_cycle_may_go_through_a_wait_group)
 {
-	ck_assert_int_eq(weft_inst_call(inst, waits_for_group, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, waits_for_group, NULL, NULL), 0);
 	rtest_wait(both_run, NULL, "both run");
 	rtest_wait_parked(ld(&first_id), RT_WAIT_WAITGROUP);
 	rtest_wait_parked(ld(&second_id), RT_WAIT_MUTEX);
@@ -379,8 +379,8 @@ static void spin(void *arg)
 
 START_TEST(an_instance_with_one_that_runs_is_not_found)
 {
-	ck_assert_int_eq(weft_inst_call(inst, receive_first, NULL), 0);
-	ck_assert_int_eq(weft_inst_call(inst, spin, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, receive_first, NULL, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, spin, NULL, NULL), 0);
 	rtest_wait(both_run, NULL, "both run");
 	rtest_wait_parked(ld(&first_id), RT_WAIT_CHAN_RECV);
 
@@ -419,7 +419,7 @@ START_TEST(once_woken_by_a_thread_it_is_not_found)
 	uint64_t id;
 
 	st(&first_id, 1);
-	ck_assert_int_eq(weft_inst_call(inst, receive_both, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, receive_both, NULL, NULL), 0);
 	rtest_wait(both_run, NULL, "it runs");
 	id = ld(&second_id);
 	rtest_wait_parked(id, RT_WAIT_CHAN_RECV);
@@ -455,8 +455,8 @@ static void ask(void *arg)
 START_TEST(two_that_wait_for_each_other_in_turn_are_not_found)
 {
 	back = weft_chan_new(sizeof(int), 0);
-	ck_assert_int_eq(weft_inst_call(inst, echo, NULL), 0);
-	ck_assert_int_eq(weft_inst_call(inst, ask, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, echo, NULL, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, ask, NULL, NULL), 0);
 	rtest_wait(both_run, NULL, "both run");
 
 	for (int i = 0; i < 50; i++)

@@ -141,8 +141,8 @@ START_TEST(what_is_read_is_true_once_it_is_quiet)
 {
 	rtest_begin(3);
 	for (int i = 0; i < 7; i++)
-		ck_assert_int_eq(weft_inst_call(inst, wait_for_ever, NULL), 0);
-	ck_assert_int_eq(weft_inst_call(inst, spin, NULL), 0);
+		ck_assert_int_eq(weft_inst_call(inst, wait_for_ever, NULL, NULL), 0);
+	ck_assert_int_eq(weft_inst_call(inst, spin, NULL, NULL), 0);
 	rtest_wait(it_spins, NULL, "it spins");
 
 	rtest_wait(as_expected, NULL, "7 sleep and 1 runs");
@@ -160,7 +160,7 @@ START_TEST(more_goroutines_than_are_listed_are_counted)
 
 	rtest_begin(2);
 	for (int i = 0; i < n; i++)
-		ck_assert_int_eq(weft_inst_call(inst, wait_for_ever, NULL), 0);
+		ck_assert_int_eq(weft_inst_call(inst, wait_for_ever, NULL, NULL), 0);
 	ck_assert_int_eq(sched_state_read(&now, true), 0);
 	ck_assert_uint_eq(now.all_g, (size_t)n);
 	ck_assert_uint_eq(now.n_g, n < SCHED_GS_MAX ? (size_t)n : SCHED_GS_MAX);
