@@ -16,6 +16,8 @@
 struct bytes {
 	void *p;
 	size_t n;
+	dev_t dev;
+	ino_t ino;
 };
 
 static int map_file(const char *path, struct bytes *out)
@@ -29,12 +31,21 @@ static int map_file(const char *path, struct bytes *out)
 		rc = -EINVAL;
 	if (rc == 0) {
 		out->n = (size_t)st.st_size;
+		out->dev = st.st_dev;
+		out->ino = st.st_ino;
 		out->p = mmap(NULL, out->n, PROT_READ, MAP_PRIVATE, fd, 0);
 		rc = out->p == MAP_FAILED ? -errno : 0;
 	}
 	if (fd >= 0)
 		close(fd);
 	return rc;
+}
+
+static bool is_same(const struct bytes *in, const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_dev == in->dev && st.st_ino == in->ino;
 }
 
 static int write_file(const char *path, struct buf *b)
@@ -117,6 +128,10 @@ static int convert(const struct bytes *in, const char *trace, struct gotrace_raw
 		return rc;
 	}
 	other_ending(dump, sizeof dump, trace, json ? ".json" : ".trace", ".txt");
+	if (is_same(in, trace) || is_same(in, dump)) {
+		snprintf(err, cap, "%s or %s would overwrite it; allowed is any other name", trace, dump);
+		return -EINVAL;
+	}
 	rc = write_file(trace, &raw->trace);
 	if (rc == 0)
 		rc = write_dump(dump, gotrace_raw_head(in->p, in->n), raw);

@@ -153,7 +153,7 @@ void get_fgprof(struct request *r)
 			return;
 		}
 	}
-	if (!seconds_ok(r, seconds.value) || !filter_parse(r, &filter))
+	if (!seconds_ok(r, (double)seconds.value) || !filter_parse(r, &filter))
 		return;
 	if (r->method == METHOD_HEAD)
 		reply_head(r, folded ? type_text : type_binary, folded ? NULL : "fgprof");

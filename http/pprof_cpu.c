@@ -467,7 +467,7 @@ void get_profile(struct request *r)
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "hz must be a whole number from 1 to 1000");
 		return;
 	}
-	if (!seconds_ok(r, seconds.value) || !filter_parse(r, &filter))
+	if (!seconds_ok(r, (double)seconds.value) || !filter_parse(r, &filter))
 		return;
 	if (r->method == METHOD_HEAD) {
 		reply_head(r, type_binary, "profile");

@@ -128,11 +128,11 @@ static void second_half(void *arg)
 
 /* --- Requests ---------------------------------------------------------------------------------- */
 
-bool seconds_ok(struct request *r, int64_t seconds)
+bool seconds_ok(struct request *r, double seconds)
 {
-	if (seconds <= r->h->opts.max_profile_seconds)
+	if (seconds <= (double)r->h->opts.max_profile_seconds)
 		return true;
-	reply_error(r, MHD_HTTP_BAD_REQUEST, "seconds=%lld is too long; at most %lld are allowed", (long long)seconds,
+	reply_error(r, MHD_HTTP_BAD_REQUEST, "seconds=%.15g is too long; at most %lld are allowed", seconds,
 		    (long long)r->h->opts.max_profile_seconds);
 	return false;
 }
@@ -152,7 +152,7 @@ static bool form(struct request *r, const struct snapshot_kind *kind, bool *text
 	else if (p.given && *text)
 		reply_error(r, MHD_HTTP_BAD_REQUEST, "seconds goes with debug=0 only");
 	else
-		return !p.given || seconds_ok(r, p.value);
+		return !p.given || seconds_ok(r, (double)p.value);
 	return false;
 }
 

@@ -314,8 +314,7 @@ void get_trace(struct request *r)
 
 	if (!seconds_of(r->query, &seconds))
 		seconds = 1;
-	if (!seconds_ok(r, seconds < 1e9 ? (int64_t)ceil(seconds) : INT64_MAX) || !parse(r, &asked) ||
-	    !flag(r, "cpu", &asked.cpu) || !recorder_is_on(r))
+	if (!seconds_ok(r, seconds) || !parse(r, &asked) || !flag(r, "cpu", &asked.cpu) || !recorder_is_on(r))
 		return;
 	answer(r, &asked, mono_now() + (int64_t)(seconds * SECOND),
 	       (const struct file[]){ { type_binary, "trace" }, { type_json, "trace.json" } });

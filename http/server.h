@@ -335,7 +335,7 @@ void get_snapshot(struct request *r);                           /* of the kind t
 const struct snapshot_kind *snapshot_kind_at(size_t i);         /* our own, by name; NULL past the end */
 const struct snapshot_kind *snapshot_kind_of(const char *name); /* also of plugins; NULL: there is none */
 /* Refuse seconds above the limit: false, and a reply is set. */
-bool seconds_ok(struct request *r, int64_t seconds);
+bool seconds_ok(struct request *r, double seconds);
 
 /* The kinds, each in its own file. */
 extern const struct snapshot_kind goroutine_kind;

@@ -172,6 +172,12 @@ head -c 100 "$WEFTD" >"$T/none.raw"
 weftd_run --convert "$T/none.raw"
 eq "what is none is refused" "$STATUS" 1
 match "in words" "$ERR" 'none.raw: this is nothing that a fatal signal'
+cp "$LEFT" "$T/same.txt"
+for out in same.txt same.trace; do
+	weftd_run --convert "$T/same.txt" "$T/$out"
+	match "it is not overwritten: $out" "$STATUS $ERR" '^1 .*same.txt: .*would overwrite it'
+done
+check "and stays as it was" cmp "$LEFT" "$T/same.txt"
 weftd_run --convert "$T/nothing.raw"
 match "so is what is not there" "$STATUS $ERR" '^1 .*No such file'
 sed '1s/weft raw .*/weft raw 1/' "$LEFT" >"$T/old.raw"
