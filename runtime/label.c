@@ -25,9 +25,9 @@
 #include "rt.h"
 #include "sys.h"
 
-#define SLOT_BITS 18
+#define SLOT_BITS RT_LABEL_SLOT_BITS
 #define GENERATION_MAX ((1u << 30) - 1)
-#define SLOTS_MAX (1u << SLOT_BITS) /* 256 Ki sets: 32 MiB, and as many pairs: 50 MiB, if all are used */
+#define SLOTS_MAX RT_LABEL_SLOTS /* 256 Ki sets: 32 MiB, and as many pairs: 50 MiB, if all are used */
 #define CHUNK_SLOTS 1024u
 #define CHUNKS (SLOTS_MAX / CHUNK_SLOTS)
 #define KEY_WORDS 8
@@ -56,7 +56,6 @@ struct set {
 	uint32_t next; /* resting, oldest first */
 };
 _Static_assert(sizeof(struct set) <= 128, "a set is two cache lines");
-_Static_assert(SLOTS_MAX == RT_LABEL_SLOTS, "every slot is looked at");
 
 int64_t rt_labels_rest_ns = 2 * WEFT_SEC;
 

@@ -104,7 +104,8 @@ void rt_labels_drop(struct g *g);
 void rt_labels_unref(uint64_t set);
 void rt_labels_begin(struct m *m, struct g *g); /* g begins to run, with a set that it inherited: record it */
 bool rt_labels_copy(uint64_t set, struct weft_labels *out); /* false: gone.  sig */
-#define RT_LABEL_SLOTS (1u << 18)
+#define RT_LABEL_SLOT_BITS 18
+#define RT_LABEL_SLOTS (1u << RT_LABEL_SLOT_BITS)
 uint64_t rt_labels_at(uint32_t slot); /* the set that is in it; 0: none.  sig */
 /* What a set's name is made of: its slot, 0: none.  sig */
 uint32_t rt_labels_slot(uint64_t set, uint32_t *generation);
