@@ -8,7 +8,7 @@
  * unlock hands it to the head of the queue, newcomers queue at the tail; back to normal when a waiter
  * got it in less, or was the last.  (Go's mutex has the same two modes.)
  *
- * The fast paths touch no P and need no rt_enter(); in normal mode they are taken even where others wait. */
+ * The fast paths touch no P and need no rt_enter(). */
 #include <string.h>
 
 #include "rt.h"
@@ -104,8 +104,6 @@ static RT_NOINLINE void unlock_slow(struct mutex *x, uint32_t new)
 
 	if (!((new + LOCKED) & LOCKED))
 		rt_fatal("weft_unlock: the mutex is not locked");
-	if (((WOKEN | STARVING) & new) == WOKEN)
-		return; /* one is on its way; where others wait and somebody runs, this is each unlock's case */
 	m = rt_enter(rt_self());
 	if (new &STARVING) {
 		rt_sema_release(m, &x->sema, RT_READY_NEXT);
@@ -123,17 +121,11 @@ static RT_NOINLINE void unlock_slow(struct mutex *x, uint32_t new)
 		rt_leave(m);
 }
 
-/* Also before those who wait: whoever runs and locks often does nearly all of it here, however many wait. */
-static inline bool take(struct mutex *x)
-{
-	uint32_t old = ld(&x->state);
-
-	return likely(!(old & (LOCKED | STARVING))) && cas(&x->state, &old, old | LOCKED);
-}
-
 static inline void lock(struct mutex *x, enum rt_wait reason)
 {
-	if (unlikely(!take(x)))
+	uint32_t free = 0;
+
+	if (unlikely(!cas(&x->state, &free, LOCKED)))
 		lock_slow(x, reason);
 	else
 		st(&x->on, (uintptr_t)__builtin_frame_address(0));
@@ -157,8 +149,9 @@ void weft_lock(weft_mutex *m)
 bool weft_trylock(weft_mutex *m)
 {
 	struct mutex *x = (struct mutex *)m;
+	uint32_t old = ld(&x->state);
 
-	if (!take(x))
+	if (old & (LOCKED | STARVING) || !cas(&x->state, &old, old | LOCKED))
 		return false;
 	st(&x->on, (uintptr_t)__builtin_frame_address(0));
 	return true;

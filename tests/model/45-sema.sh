@@ -12,10 +12,8 @@ plant 'an unlock wakes one more although one is on its way' mutex.c \
 	's/^(				break; ).*nobody to wake.*/				if (old < WAITER) break;/'
 plant 'a newcomer takes a mutex that is handed over' mutex.c 's/^		if \(!\(old & STARVING\)\)$/		if (1)/'
 plant 'who got it by hand-over still counts as waiting' mutex.c 's/change = LOCKED - WAITER;/change = LOCKED;/'
-plant 'a newcomer takes at once a mutex that is handed over' mutex.c \
-	's/^(	return likely\(!\(old & )\(LOCKED \| STARVING\)/\1LOCKED/'
-plant 'an unlock wakes nobody at once' mutex.c \
-	's/^	if \(\(\(WOKEN \| STARVING\) & new\) == WOKEN\)/	if (!(new \& STARVING))/'
+plant 'trylock takes a mutex that is handed over' mutex.c \
+	's/if \(old & \(LOCKED \| STARVING\) \|\| /if (old \& LOCKED || /'
 plant 'once is done before the call' mutex.c 's/^		fn\(arg\);/		st_rel(\&x->done, 1);\n&/'
 plant 'the group is cleared after its last waiter was woken' waitgroup.c \
 	's/^	st\(&x->state, 0\);//;s/^(		rt_sema_release\(m, &x->sema, waiters .*)/&\n	st(\&x->state, 0);/'

@@ -41,8 +41,6 @@ model() {
 	edit "$TMP/rt/base.h" 's/^(#define RT_FREE_MAX) .*/\1 4/'
 	edit "$TMP/rt/lock.c" 's/^(#define SPINS) .*/\1 1/'
 	edit "$TMP/rt/mutex.c" 's/^(#define SPINS) .*/\1 1/;s/^(#define SPIN_PAUSES) .*/\1 1/'
-	# What take() saw and did not get is no state of who waits.
-	edit "$TMP/rt/mutex.c" 's/^static inline (bool take)/static RT_NOINLINE \1/;s/^		lock_slow\(x, reason\);/		mc_forget(), &/'
 	edit "$TMP/rt/find.c" 's/^(#define STEAL_ROUNDS) .*/\1 1/'
 	edit "$TMP/rt/sema.c" 's/^(#define BUCKETS) .*/\1 2/'
 	edit "$TMP/rt/inst.c" 's/^(#define INSTANCES_MAX) .*/\1 4/'

@@ -86,14 +86,6 @@ void mc_resume(uint32_t thread)
 	e->s.live[t->stack] = t->sp;
 }
 
-void mc_forget(void)
-{
-	char leftovers[BELOW / 4];
-
-	memset(leftovers, 0, sizeof leftovers);
-	__asm__ volatile("" : : "r"(leftovers) : "memory");
-}
-
 static uint32_t stack_new(size_t bytes, uintptr_t *top)
 {
 	uint32_t i = e->s.n_stacks++;

@@ -62,7 +62,6 @@ void mc_wait_eq(_Atomic uint32_t *word, uint32_t v);
 long mc_futex(long op, _Atomic uint32_t *word, uint32_t arg, bool timed);
 /* This thread goes on on another stack: the one left is live from `live` on, sp lies in the next. */
 void mc_stack_switch(uintptr_t live, uintptr_t sp);
-void mc_forget(void);              /* what calls that have returned within this step left on the stack is no state */
 void mc_stack_reset(void *record); /* nothing below the record is live any more */
 void mc_note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* a line in the interleaving */
 /* From anywhere; does not return on a thread. */
