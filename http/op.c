@@ -3,7 +3,8 @@
  * Life: op_new (request and op know each other, one reference) -> op_run, any number of times, one task out
  * at a time -> op_finish or op_fail (the request is answered) or op_cancel (nobody waits any more).  Each of
  * these three parts request and op.  The last reference frees: at once, or when the task that is out is back,
- * which takes it one step of at most 50 ms.  The place in the budget goes with the op. */
+ * which takes it one step of at most 50 ms (with large rings longer, see pprof_trace.c).  The place in the budget
+ * goes with the op. */
 #include "server.h"
 
 #include "symbols.h"

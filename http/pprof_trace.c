@@ -6,6 +6,9 @@
  * or when its client leaves PENDING_MAX of it lying: what was written up to then is a whole file in any case.  The past
  * waits: of that no more is written while PENDING_ENOUGH is lying.
  *
+ * A task that reads the rings may take longer than 50 ms where runtime.recorder.memory is more than 32 MiB.  Such tasks
+ * have a lane (LANE_RINGS), so at most one thread of the pool, and the one that looks up names, is kept from others.
+ *
  * `front` belongs to the loop and is what the client is given; the trace with its output to the task while one is out,
  * else to the loop. */
 #include "server.h"
@@ -84,7 +87,7 @@ static void trace_work(struct op *o)
 {
 	struct trace *x = (struct trace *)o;
 
-	if (!x->live) { /* that reads the whole pool, if it is about the past: enough for a task */
+	if (!x->live) { /* that reads all that the recorder holds, if it is about the past: enough for a task */
 		x->live = gotrace_live_new(&x->opts, x->end);
 		o->rc = x->live ? GOTRACE_LIVE_MORE : -ENOMEM;
 		return;
@@ -100,8 +103,14 @@ static void trace_step(struct op *o);
 
 static void go_on(struct trace *x)
 {
+	int lane = LANE_ANY;
+
+	if (x->live && gotrace_live_names(x->live))
+		lane = LANE_NAMES;
+	else if (x->live ? gotrace_live_reads(x->live) : x->opts.from != 0)
+		lane = LANE_RINGS;
 	x->out = true;
-	op_run(&x->op, x->live && gotrace_live_names(x->live) ? LANE_NAMES : LANE_ANY, trace_work, trace_step);
+	op_run(&x->op, lane, trace_work, trace_step);
 }
 
 /* At once, or when the client may have taken more. */

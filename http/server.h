@@ -39,7 +39,7 @@
 
 #define SECOND INT64_C(1000000000)
 
-enum { LANE_ANY, LANE_NAMES, LANE_CPU };
+enum { LANE_ANY, LANE_NAMES, LANE_CPU, LANE_RINGS };
 
 struct listener;
 struct cpu;

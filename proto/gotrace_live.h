@@ -19,13 +19,15 @@ void gotrace_live_finish(struct gotrace_live *l);
 
 enum gotrace_live_rc {
 	GOTRACE_LIVE_OVER, /* what is in gotrace_out() completes the file */
-	GOTRACE_LIVE_MORE, /* call again at once, the time `budget` (CLOCK_MONOTONIC ns) is over */
+	GOTRACE_LIVE_MORE, /* call again at once, as when the time `budget` (CLOCK_MONOTONIC ns) is over */
 	GOTRACE_LIVE_WAIT, /* call again in GOTRACE_LIVE_POLL */
 };
 /* Or -ENOMEM. */
 int gotrace_live_step(struct gotrace_live *l, int64_t budget);
 /* Does the next step look up names?  Callers who do that in turns want to know. */
 bool gotrace_live_names(const struct gotrace_live *l);
+/* Does the next step read the recorder's rings?  That takes as long as they are large, whatever the budget. */
+bool gotrace_live_reads(const struct gotrace_live *l);
 struct gotrace *gotrace_live_trace(struct gotrace_live *l);
 
 #endif
