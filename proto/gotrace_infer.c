@@ -62,13 +62,22 @@ static bool precedes_taking(const struct gotrace *t, const struct weft_rec *r)
 	return taken_after(t, writer(r), r) || (gt_has_g_seq(r) && taken_after(t, r->subject, r));
 }
 
+/* Likewise the P that its thread had: not every record says who wrote it. */
+static bool precedes_loss(const struct gotrace *t, const struct weft_rec *r)
+{
+	const struct gt_p *p = r->tid > 0 && r->pid < GT_P_MAX ? t->p[r->pid] : NULL;
+
+	return p && p->far.taken && r->time < p->far.taken->time;
+}
+
 /* Has r an effect on the far side already? */
 static bool crosses(struct gotrace *t, const struct weft_rec *r)
 {
 	const struct gt_g *g = gt_has_g_seq(r) ? gt_g_find(t, r->subject) : NULL;
 	const struct gt_p *p = gt_has_p_seq(r) && r->pid < GT_P_MAX ? t->p[r->pid] : NULL;
 
-	if (precedes_taking(t, r) || (g && g->far.seq && is_before(gt_seq(r), gt_g_counts(r), gt_seq(g->far.seq))))
+	if (precedes_taking(t, r) || precedes_loss(t, r) ||
+	    (g && g->far.seq && is_before(gt_seq(r), gt_g_counts(r), gt_seq(g->far.seq))))
 		return true;
 	return p && p->far.seq && is_before(r->seq, gt_p_counts(r) != 0, p->far.seq->seq);
 }
@@ -105,6 +114,8 @@ static void leave(struct gotrace *t, const struct weft_rec *r)
 	leave_g(t, r);
 	if (p && (!p->far.seq || !earlier(r, p->far.seq, gt_p_counts)))
 		p->far.seq = r;
+	if (p && takes(r) && (!p->far.taken || r->time >= p->far.taken->time))
+		p->far.taken = r;
 }
 
 static void advance(struct gotrace *t, struct gt_m *m, const struct weft_rec *to)
