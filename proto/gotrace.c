@@ -147,7 +147,7 @@ bool gotrace_names(const struct gotrace *t)
 /* A goroutine of which nothing is known has the root of the first stack that it stands on. */
 static void name_by(struct gotrace *t, const struct gt_m *m, const struct weft_rec *r)
 {
-	if (t->format->names && m->g && m->g->wanted && !m->g->name && r->stack &&
+	if (t->format->names && m->g && m->g->wanted && !m->g->name && r->stack && r->event != WEFT_EV_GO_DESTROY &&
 	    (gt_has_g_seq(r) || r->event == WEFT_EV_SYSCALL_BEGIN))
 		m->g->name = (uint32_t)gt_stack_of_name(t, r->stack);
 }

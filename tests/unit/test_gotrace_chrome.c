@@ -207,6 +207,35 @@ START_TEST(what_goes_on_ends_with_the_trace)
 }
 END_TEST
 
+static int one_stack(void *user, uint32_t id, uint64_t *pc, int cap)
+{
+	(void)user;
+	ck_assert_int_gt(cap, 0);
+	*pc = (uint64_t)(uintptr_t)named_function;
+	return id == 1;
+}
+
+/* What its end names is its instance, and no stack. */
+START_TEST(who_is_only_seen_to_end_has_no_others_name)
+{
+	struct {
+		struct weft_recs recs;
+		struct weft_rec r[1];
+	} ends = { { .n = 1, .cap = 1 },
+		   { { .time = 6000, .tid = 100, .event = WEFT_EV_GO_DESTROY, .subject = 7, .seq = 3, .stack = 1 } } };
+
+	ck_assert_int_eq(symbols_update(), 0);
+	t = gotrace_new(&(struct gotrace_opts){ .from = 5000, .format = GOTRACE_CHROME, .stack = one_stack });
+	gotrace_proc(t, 0);
+	gotrace_begin(t, &ends.recs);
+	while (gotrace_write(t, 9000, INT64_MAX) > 0)
+		;
+	finish();
+	ck_assert_int_eq(number(event("X", "goroutine", 0), "goroutine"), 7);
+	json_decref(all);
+}
+END_TEST
+
 START_TEST(without_stacks_there_are_names_only)
 {
 	begin(true);
@@ -370,6 +399,7 @@ Suite *test_gotrace_chrome(void)
 	tcase_add_test(c, a_wake_up_of_whom_nothing_more_is_seen_is_no_arrow);
 	tcase_add_test(c, who_loses_its_p_in_a_system_call_goes_on_on_its_threads_track);
 	tcase_add_test(c, what_goes_on_ends_with_the_trace);
+	tcase_add_test(c, who_is_only_seen_to_end_has_no_others_name);
 	tcase_add_test(c, without_stacks_there_are_names_only);
 	tcase_add_test(c, tasks_and_regions_that_began_before_begin_with_the_trace);
 	tcase_add_test(c, any_name_becomes_valid_json);
