@@ -101,10 +101,8 @@ struct g {
 #define RT_EXTRA_TASK 4u    /* task is set */
 #define RT_EXTRA_REGIONS 8u /* regions is */
 #define RT_EXTRA_START 16u  /* start is; for a whole life */
-RT_INLINE weft_fn rt_start_of(const struct g *g)
-{
-	return g->extras & RT_EXTRA_START ? ld(&g->start) : ld(&g->fn);
-}
+/* gread.c: of whoever it may be, who may end or change its extras meanwhile.  sig */
+weft_fn rt_start_of(const struct g *g);
 
 /* Slots.  G lies at the top of its slot, the stack right below it; both are shifted down by a colour
  * so that the hot lines of neighbours do not meet in one cache set. */

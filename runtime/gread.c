@@ -18,15 +18,19 @@ _Static_assert(RT_G_DEAD == (int)WEFT_G_DEAD && RT_G_RUNNABLE == (int)WEFT_G_RUN
 		       RT_G_DETACHED == (int)WEFT_G_DETACHED && RT_G_SYSCALL == (int)WEFT_G_SYSCALL,
 	       "status values are copied as they are");
 
+RT_NOSAN weft_fn rt_start_of(const struct g *g)
+{
+	return *(const volatile uint8_t *)&g->extras & RT_EXTRA_START ? *(const volatile weft_fn *)&g->start
+								      : *(const volatile weft_fn *)&g->fn;
+}
+
 RT_NOSAN static void identity(const struct g *g, struct weft_goroutine *out)
 {
 	const struct weft_inst *inst = ld(&g->inst);
 
 	out->parent = *(const volatile uint64_t *)&g->parent;
 	out->created = *(const volatile uint32_t *)&g->created;
-	out->start = (uintptr_t) * (const volatile weft_fn *)&g->fn;
-	if (*(const volatile uint8_t *)&g->extras & RT_EXTRA_START)
-		out->start = (uintptr_t) * (const volatile weft_fn *)&g->start;
+	out->start = (uintptr_t)rt_start_of(g);
 	out->name = *(const char *const volatile *)&g->name;
 	out->instance = inst ? inst->number : 0;
 }

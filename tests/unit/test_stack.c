@@ -415,6 +415,28 @@ static void start_many(void *arg)
 	}
 }
 
+static _Atomic bool started;
+static void starts_and_says_so(void *arg)
+{
+	start_many(arg);
+	atomic_store(&started, true);
+}
+
+/* ThreadSanitizer sees to it. */
+START_TEST(who_looks_how_deep_they_are_disturbs_nobody_who_is_born_or_ends)
+{
+	struct starter of_shallow = { shallow };
+
+	rtest_begin(2);
+	atomic_store(&started, false);
+	ck_assert_int_eq(weft_go_in(inst, starts_and_says_so, &of_shallow), 0);
+	while (!atomic_load(&started))
+		(void)use_of(shallow, 0);
+	rtest_wait_gone();
+	rtest_end();
+}
+END_TEST
+
 START_TEST(short_lives_on_used_stacks_are_sampled_and_not_charged_for_who_was_there_before)
 {
 	struct starter of_deep = { deep }, of_shallow = { shallow };
@@ -455,6 +477,7 @@ Suite *test_stack(void)
 	t = tcase_create("depth");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_living_goroutine_shows_how_deep_it_has_been);
+	tcase_add_test(t, who_looks_how_deep_they_are_disturbs_nobody_who_is_born_or_ends);
 	tcase_add_test(t, short_lives_on_used_stacks_are_sampled_and_not_charged_for_who_was_there_before);
 	suite_add_tcase(s, t);
 	return s;
