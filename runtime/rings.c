@@ -30,6 +30,13 @@ static int by_thread(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
+static int by_place(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
 static int newest_first(const void *a, const void *b)
 {
 	const struct span *x = a, *y = b;
@@ -119,7 +126,7 @@ static void copy_all(struct weft_recs *out, struct span *spans, size_t n, uint64
 /* Close the gaps where there is nothing. */
 static void close_up(struct weft_recs *out, struct span *spans, size_t n)
 {
-	qsort(spans, n, sizeof *spans, by_thread);
+	qsort(spans, n, sizeof *spans, by_place);
 	for (size_t i = 0; i < n; i++) {
 		if (spans[i].at != out->n)
 			memmove(out->r + out->n, out->r + spans[i].at, spans[i].n * sizeof *out->r);

@@ -161,6 +161,42 @@ START_TEST(while_others_write_what_is_read_is_whole_and_what_is_recycled_counts_
 }
 END_TEST
 
+/* As of a thread whose M has recorded nothing before: its id is free again, and there may be two. */
+static void first_chunk(struct rt_chunk *c, int tid, uint32_t n, uint64_t subject)
+{
+	st(&c->tid, tid);
+	st(&c->first_index, 0);
+	for (uint32_t i = 0; i < n; i++) {
+		st(&c->rec[i].tsc, rt_tsc());
+		st(&c->rec[i].gid_type, WEFT_EV_HEAP << 8);
+		st(&c->rec[i].subject_pid, subject << 16 | WEFT_REC_NO_P);
+		st(&c->rec[i].stack_seq, 0);
+	}
+	st_rel(&c->n, n);
+}
+
+START_TEST(two_threads_that_had_the_same_id_are_read_whole)
+{
+	enum { TID = 1 << 23 };
+	struct rt_chunk *c;
+	struct weft_recs *recs;
+	size_t n, found[3] = { 0 };
+
+	rtest_begin(1);
+	c = rt_rec_chunks(&n);
+	first_chunk(&c[n - 2], TID, RT_CHUNK_RECS, 1);
+	first_chunk(&c[n - 1], TID, 100, 2);
+	recs = weft_recs_read(0);
+	for (size_t i = 0; i < recs->n; i++)
+		if (recs->r[i].tid == TID && recs->r[i].event == WEFT_EV_HEAP && recs->r[i].subject <= 2)
+			found[recs->r[i].subject]++;
+	ck_assert_uint_eq(found[1], RT_CHUNK_RECS);
+	ck_assert_uint_eq(found[2], 100);
+	weft_recs_free(recs);
+	rtest_end();
+}
+END_TEST
+
 START_TEST(what_is_older_than_asked_for_is_left_out_by_the_chunk)
 {
 	struct weft_recs *recs;
@@ -183,6 +219,7 @@ Suite *test_rings(void)
 	tcase_add_test(t, a_life_is_there_from_creation_to_end);
 	tcase_add_test(t, a_thread_that_idles_often_stays_in_its_chunk);
 	tcase_add_test(t, while_others_write_what_is_read_is_whole_and_what_is_recycled_counts_as_lost);
+	tcase_add_test(t, two_threads_that_had_the_same_id_are_read_whole);
 	tcase_add_test(t, what_is_older_than_asked_for_is_left_out_by_the_chunk);
 	suite_add_tcase(s, t);
 	return s;
