@@ -57,9 +57,14 @@ static void drop(struct writing *w)
 	free(w);
 }
 
-/* Under lock: the thread has nothing to do any more. */
+/* Under lock: the thread has nothing to do any more.  What went wrong is told to whoever waits for it, else to the log.
+ */
 static void bury(struct writing *w)
 {
+	if (w->rc < 0 && !w->awaited)
+		log_error("the trace that %s%s began can't be written: %s",
+			  w->instance ? "instance " : "a foreign thread", weft_read_instance(w->instance),
+			  weft_strerror(w->rc));
 	if (w->alone)
 		pthread_detach(w->thread);
 	else
@@ -81,12 +86,8 @@ static void *write_main(void *arg)
 	pthread_mutex_lock(&lock);
 	w->rc = rc;
 	w->over = true;
-	if (w->alone) {
-		if (rc < 0)
-			log_error("the trace that instance %s began can't be written: %s",
-				  weft_read_instance(w->instance), weft_strerror(rc));
+	if (w->alone)
 		bury(w);
-	}
 	pthread_cond_broadcast(&ended);
 	pthread_mutex_unlock(&lock);
 	return NULL;

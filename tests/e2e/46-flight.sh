@@ -120,13 +120,17 @@ weftd_stop TERM
 eq "it is whole at the end" "$(asked)" 3
 eq "so nothing is left" "$(find "$STATE" -name '.flight-*')" ''
 unset STATE_DIRECTORY
-config '{}'
+ln -sf /dev/full "$T/end.trace"
+config "$(jq -n --argjson trace "$(flown trace)" '{ instances: [ $trace ] }')"
 weftd_start
 kill -USR2 "$PID"
 check "without a folder SIGUSR2 says so" wait_until 5 logged 'SIGUSR2: no snapshot'
 get /debug/flight/
 has "so does the index" "$BODY" 'No snapshots are kept'
+started_twice() { [ "$(grep -c ' start: 0$' "$LOG")" = 2 ]; }
+check "a trace is begun that nobody stops" wait_until 10 started_twice
 weftd_stop TERM
+check "it is said that it can't be written" logged "trace that instance trace began can't be written: No space left"
 config "$(jq -n --arg here "$CONFIG" '{ flight: { directory: $here }, runtime: { recorder: { memory: 0 } } }')"
 weftd_start
 check "what is no folder is named" wait_until 5 logged "$CONFIG can't be used: Not a directory"
