@@ -11,6 +11,16 @@ Suite *test_task(void);
 
 static struct weft_recs *recs;
 
+/* As they were said, whichever threads the goroutine was on. */
+static int by_time(const void *a, const void *b)
+{
+	const struct weft_rec *x = *(const struct weft_rec *const *)a, *y = *(const struct weft_rec *const *)b;
+
+	if (x->tid == y->tid || x->time == y->time)
+		return x < y ? -1 : x > y;
+	return x->time < y->time ? -1 : 1;
+}
+
 /* Up to cap records of what plugins say, by goroutine id (0: all), in the order of their thread. */
 static int said_by(uint64_t id, const struct weft_rec **out, int cap)
 {
@@ -25,6 +35,8 @@ static int said_by(uint64_t id, const struct weft_rec **out, int cap)
 		if (r->event >= WEFT_EV_TASK_PARENT && r->event <= WEFT_EV_LOG && (!id || r->gid == id))
 			out[n++] = r;
 	}
+	if (id)
+		qsort(out, (size_t)n, sizeof *out, by_time);
 	return n;
 }
 
