@@ -129,7 +129,8 @@ static int convert(const struct bytes *in, const char *trace, struct gotrace_raw
 	}
 	other_ending(dump, sizeof dump, trace, json ? ".json" : ".trace", ".txt");
 	if (is_same(in, trace) || is_same(in, dump)) {
-		snprintf(err, cap, "%s or %s would overwrite it; allowed is any other name", trace, dump);
+		snprintf(err, cap, "%.4000s, or the dump beside it, would overwrite it; allowed is any other name",
+			 trace);
 		return -EINVAL;
 	}
 	rc = write_file(trace, &raw->trace);
