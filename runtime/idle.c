@@ -369,8 +369,8 @@ static void sleep_idle(struct m *m)
 		}
 		if (p)
 			rt_p_acquire(m, p);
-		if (p && !woken &&
-		    kept_time) /* whosever the timer is: its P may wait for a thread that has no CPU yet */
+		/* Whosever the timer is: its P may wait for a thread that has no CPU yet. */
+		if (p && !woken && kept_time)
 			rt_start_spinning(m);
 		if (found.n)
 			(void)rt_net_deliver(p ? m : NULL, &found, RT_READY_NEXT);

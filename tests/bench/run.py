@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 
+from record import record
 from rows import RECORDER_GOAL, ROWS
 
 LIMIT = 60  # seconds a single program may take
@@ -74,7 +75,7 @@ def serve(argv, floor, row, recorder):
 class Bench:
     def __init__(self, weft, go, floor, rows, raw):
         self.program = {"weft": weft, "rec": weft, "go": go, "epoll": floor}
-        self.recorder = {"weft": "0", "rec": None, "go": None, "epoll": None}
+        self.recorder = {"weft": "0", "rec": None, "go": "0", "epoll": None}
         self.floor, self.rows, self.raw = floor, rows, raw
         self.got = {r.ident: {s: [] for s in self.program} for r in rows}  # per round: values by name, or None
         self.failed = {}
@@ -222,15 +223,17 @@ def main():
     cpus = len(os.sched_getaffinity(0))
     rows = [r for r in ROWS
             if r.procs <= cpus and (r.ident.startswith(tuple(only)) if only else not r.asked)]
-    if not rows and only != ["floor"]:
+    if not rows and not set(only) & {"floor", "record"}:
         sys.exit(f"bench: BENCH_ONLY={','.join(only)}: no such row; there are: "
-                 f"{' '.join(r.ident for r in ROWS)} floor")
+                 f"{' '.join(r.ident for r in ROWS)} record floor")
     bench = None
     with open(os.environ.get("BENCH_RAW", os.devnull), "w", encoding="utf-8") as raw:
         if rows:
             bench = Bench(weft, go, floor_program, rows, raw)
             report(bench, bench.rounds(int(os.environ.get("BENCH_ROUNDS", "5")),
                                        float(os.environ.get("BENCH_SECONDS", "300"))))
+    if not only or "record" in only:
+        record(run, weft, go)
     if not only or "floor" in only:
         floor(floor_program)
     sys.exit(1 if bench and bench.failed else 0)

@@ -19,12 +19,17 @@ func runMalloc(n, k int) {
 	}
 }
 
-// n tasks with a region and a log line in it, on one goroutine; k 1: while an execution trace is taken, to nowhere.
+// traceOn takes an execution trace until the program ends, to nowhere.
+func traceOn() {
+	if err := trace.Start(io.Discard); err != nil {
+		fail("trace: %v", err)
+	}
+}
+
+// n tasks with a region and a log line in it, on one goroutine; k 1: while an execution trace is taken.
 func runAnnotate(n, k int) {
 	if k == 1 && !trace.IsEnabled() {
-		if err := trace.Start(io.Discard); err != nil {
-			fail("trace: %v", err)
-		}
+		traceOn()
 	}
 	for i := 0; i < n; i++ {
 		ctx, task := trace.NewTask(context.Background(), "request")

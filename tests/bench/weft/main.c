@@ -4,7 +4,7 @@
  *
  * The main thread starts the runtime, loads workloads.so from beside the program, as weftd loads plugins, and waits;
  * the workload is a goroutine.  RECORDER=BYTES in the environment sizes the event recorder (0: off; default 16 MiB,
- * as the daemon's).  Memory is sampled as by the daemon. */
+ * as the daemon's; how many events there were is printed last).  Memory is sampled as by the daemon. */
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -182,6 +182,7 @@ int main(int argc, char **argv)
 		.log = log_line,
 		.name = no_name,
 	};
+	struct weft_counters counters;
 	weft_inst *inst;
 
 	if (argc < 4 || argc > 5)
@@ -202,5 +203,8 @@ int main(int argc, char **argv)
 	weft_wg_add(&main_job.done, 1);
 	must(weft_go_in(inst, job_run, NULL), "weft_go_in");
 	weft_wg_wait(&main_job.done);
+	weft_read_counters(&counters);
+	if (opts.recorder_bytes)
+		printf("recorder.events\t%" PRIu64 "\tev\n", counters.recorder_events);
 	return weft_host_stop(10 * WEFT_SEC) < 0;
 }
