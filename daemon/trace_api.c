@@ -2,7 +2,7 @@
  *
  * A trace that lasts is written by a thread of its own, which ends with it.  It belongs to whoever waits for that end,
  * or else, when the instance that began it has ended, to itself.  `lock` guards `writing` and what is said so below;
- * it is held for no longer than it takes to start a thread. */
+ * it is held for no longer than it takes to open the file and to start a thread. */
 #include "flight.h"
 
 #include <errno.h>

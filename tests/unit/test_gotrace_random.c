@@ -61,6 +61,23 @@ static int write_all(struct gotrace *t, int64_t until)
 	return rc;
 }
 
+/* A trace that begins at `from`; who lives is looked at while they go on. */
+static struct gotrace *look_from(int64_t from)
+{
+	struct gotrace *t = gotrace_new(&(struct gotrace_opts){
+		.from = from, .host = 999, .format = format, .max_bytes = max_bytes, .name = sim_name });
+
+	for (int g = 1; g <= sim_gs(); g++) {
+		sim_see_g(t, g);
+		if (sim_below(10) == 0)
+			sim_step();
+	}
+	sim_see_threads(t);
+	for (int i = sim_below(100); i > 0; i--)
+		sim_step();
+	return t;
+}
+
 /* A window that is over: the records are read, then who lives is looked at, then what came meanwhile is read. */
 static uint64_t flight_random(uint64_t seed, int one_in)
 {
@@ -80,18 +97,9 @@ static uint64_t flight_random(uint64_t seed, int one_in)
 	past = sim_readings(from - GOTRACE_FIRST, one_in);
 	if (sim_below(2) && until > from)
 		sim_lose(past, from + sim_below((int)(until - from)) - SIM_EARLY - GOTRACE_BEFORE);
-	if (past->lost && from < past->lost + GOTRACE_BEFORE) /* as gotrace_live.c does */
+	if (past->lost && from < past->lost + GOTRACE_BEFORE) /* as gotrace_from() has it where that leaves enough */
 		from = past->lost + GOTRACE_BEFORE;
-	t = gotrace_new(&(struct gotrace_opts){
-		.from = from, .host = 999, .format = format, .max_bytes = max_bytes, .name = sim_name });
-	for (int g = 1; g <= sim_gs(); g++) {
-		sim_see_g(t, g);
-		if (sim_below(10) == 0)
-			sim_step();
-	}
-	sim_see_threads(t);
-	for (int i = sim_below(100); i > 0; i--)
-		sim_step();
+	t = look_from(from);
 	rest = sim_readings(until - GOTRACE_FIRST, one_in);
 	both = weft_recs_join(past, rest);
 	gotrace_begin(t, both);
@@ -119,16 +127,7 @@ static uint64_t trace_random(uint64_t seed, int one_in)
 	for (int i = sim_below(6000); i >= 0; i--)
 		sim_step();
 	from = sim_now();
-	t = gotrace_new(&(struct gotrace_opts){
-		.from = from, .host = 999, .format = format, .max_bytes = max_bytes, .name = sim_name });
-	for (int g = 1; g <= sim_gs(); g++) { /* looked at while they go on */
-		sim_see_g(t, g);
-		if (sim_below(10) == 0)
-			sim_step();
-	}
-	sim_see_threads(t);
-	for (int i = sim_below(100); i > 0; i--)
-		sim_step();
+	t = look_from(from);
 	recs = sim_readings(from - GOTRACE_FIRST, one_in);
 	gotrace_begin(t, recs);
 	for (int polls = sim_below(5); polls >= 0; polls--) {

@@ -246,18 +246,20 @@ static bool is_over(void *arg)
 	return weft_inst_live(arg) == 0;
 }
 
+/* A host that is told of CPU profiles and traces. */
+static const struct weft_host_opts told = { .maxprocs = 1,
+					    .cpu_start = cpu_starts,
+					    .cpu_stop = cpu_stops,
+					    .cpu_end = cpu_ends,
+					    .trace_start = trace_starts,
+					    .trace_end = trace_ends };
+
 START_TEST(what_an_instance_forgets_ends_with_it)
 {
-	struct weft_host_opts opts = { .maxprocs = 1,
-				       .cpu_start = cpu_starts,
-				       .cpu_stop = cpu_stops,
-				       .cpu_end = cpu_ends,
-				       .trace_start = trace_starts,
-				       .trace_end = trace_ends };
 	weft_profile *p = NULL, *kept;
 	weft_inst *in;
 
-	rtest_begin_with(&opts);
+	rtest_begin_with(&told);
 	kept = weft_profile_new("kept");
 	in = weft_inst_new("forgetful");
 	ck_assert_int_eq(weft_go_in(in, forgets, &p), 0);
@@ -279,15 +281,9 @@ END_TEST
 
 START_TEST(a_cpu_profile_or_a_trace_that_begins_after_its_instance_has_ended_ends_at_once)
 {
-	struct weft_host_opts opts = { .maxprocs = 1,
-				       .cpu_start = cpu_starts,
-				       .cpu_stop = cpu_stops,
-				       .cpu_end = cpu_ends,
-				       .trace_start = trace_starts,
-				       .trace_end = trace_ends };
 	weft_inst *in;
 
-	rtest_begin_with(&opts);
+	rtest_begin_with(&told);
 	in = weft_inst_new("late");
 	ck_assert_int_eq(weft_enter(in), 0);
 	ck_assert_int_eq(weft_profile_cpu_start(0), 0);
